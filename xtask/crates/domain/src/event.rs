@@ -1,0 +1,267 @@
+//! What a session records: the lines of `journal.jsonl`.
+//!
+//! The journal is the product; state, reports and resume are folds over it. An event says what
+//! happened, never what to do about it.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::anomaly::Anomaly;
+use crate::facts::{Finding, RungReport, ServerFacts, ServerProcess};
+use crate::framework::Engine;
+use crate::metric::Metric;
+use crate::summary::RunSummary;
+use crate::timestamp::Timestamp;
+use crate::verdict::Verdict;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    /// When it was written.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Position of a step in the plan.
+pub type StepIndex = usize;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The first line: what is to be done.
+    SessionOpened {
+        /// Version of the journal format; see [`Event::JOURNAL`].
+        journal: u32,
+        /// The session's id: the name of its folder.
+        session: String,
+        /// Version of servegate.
+        servegate: String,
+        /// Process that drives the session.
+        pid: u32,
+        /// What the plan is made from; [`crate::event`] keeps it opaque, `skill` reads it.
+        request: serde_json::Value,
+        /// Digest of the plan, to notice when a later servegate would plan something else.
+        plan: String,
+    },
+    /// Another process went on with the session.
+    SessionResumed {
+        /// Process that drives it from here on.
+        pid: u32,
+    },
+    /// A step's effect is about to start.
+    StepStarted {
+        /// Which.
+        step: StepIndex,
+        /// Its name, for people who read the journal.
+        name: String,
+    },
+    /// A process of ours is running; it is stopped before the session ends, whatever happens.
+    ServerStarted {
+        /// The process.
+        process: ServerProcess,
+    },
+    /// No process of the server is left.
+    ServerStopped {
+        /// Process id of what was started.
+        pid: u32,
+    },
+    /// A step did what it should.
+    StepSucceeded {
+        /// Which.
+        step: StepIndex,
+        /// What came out of it.
+        outcome: Outcome,
+    },
+    /// A step failed.
+    StepFailed {
+        /// Which.
+        step: StepIndex,
+        /// Why.
+        failure: StepFailure,
+    },
+    /// A step is not done, because one that it needs failed or the session is ending.
+    StepSkipped {
+        /// Which.
+        step: StepIndex,
+        /// Why.
+        reason: String,
+    },
+    /// Something unusual.
+    AnomalyNoted {
+        /// The step that was running, if any.
+        step: Option<StepIndex>,
+        /// What.
+        anomaly: Anomaly,
+    },
+    /// A person or the system asked to stop.
+    StopRequested {
+        /// How.
+        by: StopRequest,
+    },
+    /// What a crash left is being cleared away.
+    CleanupStarted,
+    /// Nothing of ours is left.
+    CleanupFinished,
+    /// Something of ours is left.
+    CleanupFailed {
+        /// Process ids that would not go.
+        pids: Vec<u32>,
+    },
+    /// The last line.
+    SessionClosed {
+        /// The exit code.
+        exit: u8,
+    },
+}
+
+impl Event {
+    /// Version of the journal format.
+    pub const JOURNAL: u32 = 1;
+}
+
+/// How stopping was asked for. Ordered: a later one overrides an earlier one.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopRequest {
+    /// First Ctrl-C: said what is running, and went on.
+    Asked,
+    /// Second Ctrl-C: the running step is ended.
+    Insisted,
+    /// SIGTERM: the running step is ended.
+    Terminated,
+}
+
+/// What came out of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// `check-gpu`: the device is fit to measure on.
+    GpuHealthy {
+        /// What the evidence is about: the GPUs' UUIDs, or the host for a CPU target.
+        subject: String,
+        /// Findings that do not forbid measuring.
+        findings: Vec<Finding>,
+    },
+    /// `launch`: the server was started or attached to.
+    Launched {
+        /// Base URL.
+        url: String,
+        /// The command line, for people; empty when attached.
+        command: Vec<String>,
+    },
+    /// `verify`: the server serves.
+    ServerVerified {
+        /// What it said of itself.
+        server: Box<ServerFacts>,
+    },
+    /// `before-run`: the server is still healthy and its cache is empty.
+    Prepared {
+        /// VRAM in use, in MiB, where there is any.
+        vram_mib: Option<u64>,
+        /// Whether the prefix cache was emptied.
+        rungs: Vec<RungReport>,
+    },
+    /// `measure`: the load ran to its end.
+    Measured {
+        /// Who made it.
+        engine: Engine,
+        /// Completed requests.
+        completed: u32,
+        /// Failed requests.
+        failed: u32,
+        /// Raw output, relative to the results folder.
+        raw: PathBuf,
+    },
+    /// `after-run`: everything is saved.
+    Saved {
+        /// The run's summary.
+        summary: Box<RunSummary>,
+        /// Its file, relative to the results folder.
+        file: PathBuf,
+    },
+    /// `stop`: nothing of the server is left.
+    Stopped,
+    /// `compare`: the table across frameworks is written.
+    Compared {
+        /// Its file, relative to the results folder.
+        file: PathBuf,
+    },
+    /// `judge`: the runs were compared with their baselines.
+    Judged {
+        /// One judgement a key.
+        judgements: Vec<Judgement>,
+    },
+    /// `write-reports`: reports are written.
+    Reported {
+        /// Their files, relative to the results folder.
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepFailure {
+    /// Class of the failure, stable, for machines: `unhealthy`, `server`, `requests`, …
+    pub class: FailureClass,
+    /// What failed and to what.
+    pub message: String,
+    /// What to do, if that is sure.
+    pub hint: Option<String>,
+}
+
+/// Whose failure it is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureClass {
+    /// The GPU or host is not fit.
+    Unhealthy,
+    /// The server did not start, did not verify or died.
+    Server,
+    /// Requests failed.
+    Requests,
+    /// The load generator could not do its work.
+    Client,
+    /// The step was ended because the session was asked to stop.
+    Interrupted,
+    /// Files could not be written or read.
+    Storage,
+    /// Something of ours could not be ended.
+    LeftBehind,
+}
+
+/// The comparison of one key's runs with a baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Judgement {
+    /// The key: `framework/model/profile/engine`.
+    pub key: String,
+    /// The verdict on the key: the worst of its metrics.
+    pub verdict: Verdict,
+    /// Why, in one line.
+    pub reason: String,
+    /// One line a metric.
+    pub metrics: Vec<MetricJudgement>,
+}
+
+/// The comparison of one metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricJudgement {
+    /// Metric key.
+    pub metric: Metric,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The baseline's values, one a run.
+    pub baseline: Vec<f64>,
+    /// The candidate's values, one a run.
+    pub candidate: Vec<f64>,
+    /// Change of the mean as a fraction of the baseline's; positive is more.
+    pub change: Option<f64>,
+}

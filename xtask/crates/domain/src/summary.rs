@@ -1,0 +1,150 @@
+//! The summary of one run: what `results/<framework>/<profile>-<timestamp>.json` holds.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::anomaly::Anomaly;
+use crate::facts::{Environment, Vram};
+use crate::failure::FailureKind;
+use crate::framework::{Backend, Engine, Framework};
+use crate::metric::Metric;
+use crate::profile::Profile;
+use crate::timestamp::Timestamp;
+
+/// One execution of one profile against one server start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunSummary {
+    /// Version of this format; see [`RunSummary::SCHEMA`].
+    pub schema: u32,
+    /// The session that it belongs to: the name of a folder in `results/runs/`.
+    pub session: String,
+    /// The framework.
+    pub framework: Framework,
+    /// The framework's version, if it tells.
+    pub framework_version: Option<String>,
+    /// The model, as the server calls it.
+    pub model: String,
+    /// The load. Its seed is the session's; `seed` below is this run's.
+    pub profile: Profile,
+    /// Which repeat of the profile this is, from 1.
+    pub repeat: u32,
+    /// The seed that this run used.
+    pub seed: u32,
+    /// Who made the load.
+    pub engine: Engine,
+    /// Version of the load tool.
+    pub engine_version: String,
+    /// The backend that it spoke.
+    pub backend: Backend,
+    /// When the measurement began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// Requests, counted.
+    pub requests: RequestCounts,
+    /// Tokens, counted.
+    pub tokens: TokenCounts,
+    /// The numbers, by key. A number that could not be known is absent.
+    pub metrics: BTreeMap<Metric, f64>,
+    /// VRAM, where there is any.
+    pub vram: Option<Vram>,
+    /// Hash of the request set: equal hashes mean equal work. The Python tool does not tell.
+    pub request_set: Option<String>,
+    /// How well the load generator kept up; the Python tool does not tell.
+    pub client: Option<ClientLag>,
+    /// Everything unusual.
+    pub anomalies: Vec<Anomaly>,
+    /// Where and with what it was made.
+    pub environment: Environment,
+    /// Raw output of the load tool, relative to the results folder.
+    pub raw: String,
+    /// Per-request records, relative to the results folder.
+    pub records: Option<String>,
+}
+
+impl RunSummary {
+    /// Version of the format, raised when a reader of the old one would misread the new one.
+    pub const SCHEMA: u32 = 1;
+
+    /// A metric's value, if it could be known.
+    pub fn metric(&self, metric: Metric) -> Option<f64> {
+        self.metrics.get(&metric).copied()
+    }
+}
+
+/// What an engine measured in one run, before it is put into its context.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// Requests, counted.
+    pub requests: RequestCounts,
+    /// Tokens, counted.
+    pub tokens: TokenCounts,
+    /// The numbers, by key. A number that could not be known is absent.
+    pub metrics: BTreeMap<Metric, f64>,
+    /// How well the load generator kept up, if it tells.
+    pub client: Option<ClientLag>,
+    /// Everything unusual.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// Requests of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestCounts {
+    /// Asked for.
+    pub asked: u32,
+    /// Completed.
+    pub completed: u32,
+    /// Failed, by kind; their sum and `completed` give what was sent.
+    pub failed: BTreeMap<FailureKind, u32>,
+}
+
+impl RequestCounts {
+    /// All that failed.
+    pub fn failed_total(&self) -> u32 {
+        self.failed.values().sum()
+    }
+}
+
+/// Tokens of the completed requests of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenCounts {
+    /// Prompt tokens by the client's tokenizer.
+    pub input: u64,
+    /// Prompt tokens by the server's usage, if every request had one.
+    pub input_by_server: Option<u64>,
+    /// Generated tokens.
+    pub output: u64,
+    /// Who counted `output`.
+    pub output_source: TokenSource,
+    /// Generated tokens that were asked for.
+    pub output_asked: u64,
+    /// Prompt tokens found in the prefix cache, if the server tells.
+    pub cached: Option<u64>,
+}
+
+/// Who counted generated tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenSource {
+    /// The server's usage, for every request.
+    ServerUsage,
+    /// SGLang's tool, which on some backends repeats the length that was asked for.
+    Tool,
+    /// Chunks of the stream, a lower bound.
+    Chunks,
+}
+
+/// How well the load generator kept up with its own schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientLag {
+    /// Median lateness of sending, in ms.
+    pub send_lag_median_ms: f64,
+    /// 99th percentile of the lateness of sending, in ms.
+    pub send_lag_p99_ms: f64,
+    /// Largest lateness of sending, in ms.
+    pub send_lag_max_ms: f64,
+    /// CPU time of the client as a share of one core over the run.
+    pub cpu_share: f64,
+}

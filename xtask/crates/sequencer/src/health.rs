@@ -1,0 +1,1 @@
+//! Is the device fit to measure on? A pure judgement of gathered facts.

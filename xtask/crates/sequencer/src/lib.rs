@@ -1,0 +1,12 @@
+//! What happens next, and what is proved.
+//!
+//! One pure transition function serves the live session and its recovery; evidence tokens make
+//! the compiler refuse a launch without a healthy GPU and a load without a verified server. This
+//! crate knows no clock, no file and no process: it is handed what was seen and says what it
+//! means.
+
+pub mod evidence;
+pub mod health;
+pub mod server;
+
+pub use evidence::{Evidence, Fact, GpuHealthy, Measured, ServerVerified};
