@@ -1,2 +1,47 @@
-//! Placeholder.
-fn main() {}
+//! The binary `servegate`: command line, drive loop and run store.
+//!
+//! This crate connects the others and computes nothing itself.
+
+#![allow(unreachable_pub, reason = "a binary exports nothing; `pub` marks what a module offers")]
+
+mod baselines;
+mod cli;
+mod clock;
+mod commands;
+mod drive;
+mod failure;
+mod inputs;
+mod recorder;
+mod session;
+mod signals;
+mod store;
+mod ui;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use domain::exit::Exit;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let exit = match Cli::try_parse() {
+        // The simulated server is a program of its own, with exit codes of its own.
+        Ok(Cli { command: Command::Sim(args) }) => return sim::main_loop(*args),
+        Ok(cli) => commands::run(cli.command).unwrap_or_else(|failure| {
+            // A closed stderr must not hide the exit code behind a panic.
+            let _ = write!(std::io::stderr(), "{}", failure.render());
+            failure.exit()
+        }),
+        Err(error) => {
+            let _ = error.print();
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+                _ => Exit::Usage,
+            }
+        }
+    };
+    ExitCode::from(exit.code())
+}

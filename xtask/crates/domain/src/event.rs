@@ -12,6 +12,7 @@ use crate::anomaly::Anomaly;
 use crate::facts::{Finding, RungReport, ServerFacts, ServerProcess};
 use crate::framework::Engine;
 use crate::metric::Metric;
+use crate::names::names;
 use crate::summary::RunSummary;
 use crate::timestamp::Timestamp;
 use crate::verdict::Verdict;
@@ -122,7 +123,77 @@ pub enum Event {
 impl Event {
     /// Version of the journal format.
     pub const JOURNAL: u32 = 1;
+
+    /// Its kind, without what it carries.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::SessionOpened { .. } => EventKind::SessionOpened,
+            Self::SessionResumed { .. } => EventKind::SessionResumed,
+            Self::StepStarted { .. } => EventKind::StepStarted,
+            Self::ServerStarted { .. } => EventKind::ServerStarted,
+            Self::ServerStopped { .. } => EventKind::ServerStopped,
+            Self::StepSucceeded { .. } => EventKind::StepSucceeded,
+            Self::StepFailed { .. } => EventKind::StepFailed,
+            Self::StepSkipped { .. } => EventKind::StepSkipped,
+            Self::AnomalyNoted { .. } => EventKind::AnomalyNoted,
+            Self::StopRequested { .. } => EventKind::StopRequested,
+            Self::CleanupStarted => EventKind::CleanupStarted,
+            Self::CleanupFinished => EventKind::CleanupFinished,
+            Self::CleanupFailed { .. } => EventKind::CleanupFailed,
+            Self::SessionClosed { .. } => EventKind::SessionClosed,
+        }
+    }
 }
+
+/// The kinds of [`Event`]: the columns of the transition table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventKind {
+    /// See [`Event::SessionOpened`].
+    SessionOpened,
+    /// See [`Event::SessionResumed`].
+    SessionResumed,
+    /// See [`Event::StepStarted`].
+    StepStarted,
+    /// See [`Event::ServerStarted`].
+    ServerStarted,
+    /// See [`Event::ServerStopped`].
+    ServerStopped,
+    /// See [`Event::StepSucceeded`].
+    StepSucceeded,
+    /// See [`Event::StepFailed`].
+    StepFailed,
+    /// See [`Event::StepSkipped`].
+    StepSkipped,
+    /// See [`Event::AnomalyNoted`].
+    AnomalyNoted,
+    /// See [`Event::StopRequested`].
+    StopRequested,
+    /// See [`Event::CleanupStarted`].
+    CleanupStarted,
+    /// See [`Event::CleanupFinished`].
+    CleanupFinished,
+    /// See [`Event::CleanupFailed`].
+    CleanupFailed,
+    /// See [`Event::SessionClosed`].
+    SessionClosed,
+}
+
+names!(EventKind, "event", {
+    SessionOpened => "session-opened",
+    SessionResumed => "session-resumed",
+    StepStarted => "step-started",
+    ServerStarted => "server-started",
+    ServerStopped => "server-stopped",
+    StepSucceeded => "step-succeeded",
+    StepFailed => "step-failed",
+    StepSkipped => "step-skipped",
+    AnomalyNoted => "anomaly-noted",
+    StopRequested => "stop-requested",
+    CleanupStarted => "cleanup-started",
+    CleanupFinished => "cleanup-finished",
+    CleanupFailed => "cleanup-failed",
+    SessionClosed => "session-closed",
+});
 
 /// How stopping was asked for. Ordered: a later one overrides an earlier one.
 #[derive(

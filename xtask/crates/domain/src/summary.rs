@@ -10,6 +10,7 @@ use crate::facts::{Environment, Vram};
 use crate::failure::FailureKind;
 use crate::framework::{Backend, Engine, Framework};
 use crate::metric::Metric;
+use crate::names::names;
 use crate::profile::Profile;
 use crate::timestamp::Timestamp;
 
@@ -135,6 +136,12 @@ pub enum TokenSource {
     /// Chunks of the stream, a lower bound.
     Chunks,
 }
+
+names!(TokenSource, "token source", {
+    ServerUsage => "server-usage",
+    Tool => "tool",
+    Chunks => "chunks",
+});
 
 /// How well the load generator kept up with its own schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

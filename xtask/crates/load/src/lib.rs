@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Load generation: the native engine, and the engine that runs SGLang's Python tool.
+//!
+//! The native engine sends the same prompts as the Python tool for the same seed, over its own
+//! HTTP/1.1 client, and records every request's life. It measures and never judges: which number
+//! counts and whether a run is good is said by `stats` and `sequencer`.
+//!
+//! ```text
+//! Profile ─ prepare ─► RequestSet ─ drive ─► Drive { records } ─ records::write ─► .jsonl.gz
+//!          workload, rng, tokenizer   connection → http → scan → wire → answer
+//! ```
+
+mod answer;
+mod arrivals;
+mod clock;
+mod connection;
+mod drive;
+mod endpoint;
+mod error;
+mod exchange;
+mod http;
+mod limits;
+mod patience;
+mod progress;
+pub mod records;
+mod rng;
+mod scan;
+pub mod sglang;
+pub mod tokenizer;
+mod wire;
+pub mod workload;
+
+pub use drive::{Drive, Order, drive, warm_up};
+pub use error::DriveError;
+pub use progress::{Progress, Snapshot};
+pub use tokenizer::Tokenizer;
+pub use workload::{Request, RequestSet, WorkloadError, prepare};

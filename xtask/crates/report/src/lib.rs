@@ -1,1 +1,21 @@
-//! Placeholder.
+//! What to say: text and bytes made from recorded events.
+//!
+//! Every report is a fold over the journal, so each can be made again from any old session. This
+//! crate reads no file, no clock and no terminal; a number that is not known is never printed as
+//! zero.
+
+pub mod block;
+pub mod formats;
+pub mod html;
+pub mod junit;
+pub mod lines;
+pub mod markdown;
+pub mod number;
+pub mod run_report;
+pub mod session;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod text;
+
+pub use session::SessionView;

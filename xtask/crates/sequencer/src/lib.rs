@@ -7,6 +7,11 @@
 
 pub mod evidence;
 pub mod health;
+pub mod phase;
+pub mod run;
 pub mod server;
+pub mod state;
 
 pub use evidence::{Evidence, Fact, GpuHealthy, Measured, ServerVerified};
+pub use phase::Phase;
+pub use state::{Directive, IllegalEvent, State};

@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Framework processes: launch, verify, stop.
+//!
+//! A server is started held, so that it stands in the journal before it runs ([`prepare`],
+//! [`Held::release`]). It is verified by climbing a ladder of rungs ([`verify`]), which reports
+//! what it saw and leaves the judgement to `sequencer`. It is ended with everything that descends
+//! from it ([`Server::stop`], [`end_leftover`]).
+//!
+//! This crate never signals a process that is not provably ours, never downloads, and listens on
+//! 127.0.0.1 only.
+
+mod about;
+mod cache;
+mod classify;
+mod control;
+mod frameworks;
+mod generation;
+mod ladder;
+mod launch;
+mod log;
+mod port;
+mod process;
+mod procfs;
+mod rungs;
+mod stop;
+mod threads;
+
+pub use classify::{LogCause, LogClass};
+pub use control::{Endpoint, EndpointError};
+pub use frameworks::{CannotLaunch, Command, ScriptFile, command};
+pub use ladder::{NotHealthy, flush, healthy, verify};
+pub use launch::{Alive, Held, LaunchError, LaunchSpec, Server, prepare};
+pub use port::{Holder, free_port, port_holder};
+pub use process::TAG;
+pub use stop::{Means, StopLimits, StopReport, end_leftover};
+pub use threads::thread_states;

@@ -5,9 +5,31 @@
 //! every fault at once, with file, line and hint. What it hands out is a [`Plan`], which cannot
 //! be built any other way.
 
+mod check;
+mod complaint;
+mod decode;
+mod document;
+mod expand;
+mod explain;
+pub mod fault;
+mod graph;
 pub mod health;
+pub mod plan;
+pub mod resolve;
 pub mod runner;
+mod schema;
 pub mod setup;
+pub mod skill;
 pub mod step;
+mod suggest;
+pub mod template;
 
+pub use fault::{Fault, Faults};
+pub use plan::{Need, Phase, Place, Plan, PlannedRun, PlannedSkill, PlannedStep};
+pub use resolve::{Request, Source, check, resolve, skills};
+pub use schema::schema;
+pub use skill::{Scope, Skill, SkillId};
 pub use step::{FactName, Step};
+
+#[cfg(test)]
+mod tests;

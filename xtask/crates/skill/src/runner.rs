@@ -1,6 +1,8 @@
 //! Parameters of the steps of benchmark-runner.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use domain::framework::{Backend, Framework};
 use domain::metric::Metric;
@@ -22,8 +24,6 @@ pub struct BeforeRun {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Measure {
-    /// What is said before it starts; `{framework}` and `{parameters}` are filled in.
-    pub announce: String,
     /// Which backend of the load tool a framework is loaded through.
     pub backends: BTreeMap<Framework, Backend>,
     /// A request that hears nothing for this long has stalled.
@@ -32,6 +32,9 @@ pub struct Measure {
     pub investigate_after: Span,
     /// A run is ended only after this long.
     pub deadline: Span,
+    /// Runs of a profile that it takes to see whether results agree; fewer are done if fewer are
+    /// asked for, and `servegate plan` says so.
+    pub runs_for_consistency: u32,
 }
 
 /// `after-run`: save the raw output, read the VRAM peak, extract the key metrics.
@@ -40,7 +43,9 @@ pub struct Measure {
 pub struct AfterRun {
     /// Metrics that every run must have; one that is missing is an error.
     pub key_metrics: Vec<Metric>,
-    /// The report printed after each run: its heading, then one `label: {value}` a line.
+    /// The report printed after each run, line by line. Placeholders are `{framework}`,
+    /// `{profile}`, `{model}`, `{num_prompts}`, `{vram_peak}`, `{repeat}`, `{engine}` and the key
+    /// of any metric, for example `{mean_ttft_ms}`.
     pub report: Vec<String>,
 }
 
@@ -76,4 +81,91 @@ pub enum ReportFormat {
     Junit,
     /// `summary.md`.
     Markdown,
+}
+
+/// A placeholder in the report after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportField {
+    /// The framework's name as its makers write it.
+    Framework,
+    /// The profile's name.
+    Profile,
+    /// The model, as the server calls it.
+    Model,
+    /// Number of requests asked for.
+    NumPrompts,
+    /// Most VRAM in use while the load ran, in MiB.
+    VramPeak,
+    /// Which repeat of the profile it is, from 1.
+    Repeat,
+    /// Who made the load.
+    Engine,
+    /// A metric, in the unit of its card.
+    Metric(Metric),
+}
+
+impl ReportField {
+    /// Those that are not metrics.
+    pub const CONTEXT: [Self; 7] = [
+        Self::Framework,
+        Self::Profile,
+        Self::Model,
+        Self::NumPrompts,
+        Self::VramPeak,
+        Self::Repeat,
+        Self::Engine,
+    ];
+
+    /// Every placeholder.
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
+        let metrics: Vec<_> = Metric::all().map(Self::Metric).collect();
+        Self::CONTEXT.into_iter().chain(metrics)
+    }
+
+    /// The name between the braces.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Framework => "framework",
+            Self::Profile => "profile",
+            Self::Model => "model",
+            Self::NumPrompts => "num_prompts",
+            Self::VramPeak => "vram_peak",
+            Self::Repeat => "repeat",
+            Self::Engine => "engine",
+            Self::Metric(metric) => metric.key(),
+        }
+    }
+}
+
+impl fmt::Display for ReportField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A name that is no placeholder of the report.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{{{0}}}` is no placeholder of the report")]
+pub struct UnknownField(String);
+
+impl FromStr for ReportField {
+    type Err = UnknownField;
+
+    fn from_str(name: &str) -> Result<Self, UnknownField> {
+        Self::all()
+            .find(|field| field.as_str() == name)
+            .ok_or_else(|| UnknownField(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholder_names_are_unique_and_read_back() {
+        for field in ReportField::all() {
+            assert_eq!(field.as_str().parse(), Ok(field));
+        }
+    }
 }

@@ -1,11 +1,14 @@
 //! Steps: one typed action each, with what it needs proved and what it proves.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::health::CheckGpu;
 use crate::runner::{AfterRun, BeforeRun, Compare, Judge, Measure, WriteReports};
 use crate::setup::{Launch, Stop, Verify};
+use crate::skill::Scope;
 
 /// A fact's name in skills and journals.
 #[derive(
@@ -23,9 +26,72 @@ pub enum FactName {
     Measured,
 }
 
+impl FactName {
+    /// The name as in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GpuHealthy => "gpu-healthy",
+            Self::ServerStarted => "server-started",
+            Self::ServerVerified => "server-verified",
+            Self::Measured => "measured",
+        }
+    }
+
+    /// The kind of step that proves it; the inverse of [`Step::proves`].
+    pub const fn proved_by(self) -> &'static str {
+        match self {
+            Self::GpuHealthy => "check-gpu",
+            Self::ServerStarted => "launch",
+            Self::ServerVerified => "verify",
+            Self::Measured => "measure",
+        }
+    }
+}
+
+impl fmt::Display for FactName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One of the three lists of steps in a skill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum List {
+    /// `steps`: in order, until one fails.
+    Steps,
+    /// `finally`: when the skill's scope ends, whatever happened.
+    Finally,
+    /// `conclude`: once, at the end of the session.
+    Conclude,
+}
+
+impl List {
+    /// Every list, in the order in which its steps are done.
+    pub const ALL: [Self; 3] = [Self::Steps, Self::Finally, Self::Conclude];
+
+    /// Its key in a skill.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Finally => "finally",
+            Self::Conclude => "conclude",
+        }
+    }
+}
+
+/// Where in skills a kind of step may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The list.
+    pub list: List,
+    /// Scopes of skills that may have it.
+    pub scopes: &'static [Scope],
+}
+
 /// One typed action with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a plan has some dozens of steps, each read once")]
 pub enum Step {
     /// Look at the driver, the GPUs and the host, and judge them by limits.
     CheckGpu(CheckGpu),
@@ -69,12 +135,11 @@ impl Step {
     /// The facts that must be proved before it may start. The one place that says so.
     pub const fn requires(&self) -> &'static [FactName] {
         match self {
-            Self::CheckGpu(_) | Self::Stop(_) => &[],
-            Self::Compare(_) | Self::Judge(_) | Self::WriteReports(_) => &[],
+            Self::CheckGpu(_) | Self::Stop(_) | Self::WriteReports(_) => &[],
             Self::Launch(_) => &[FactName::GpuHealthy],
             Self::Verify(_) => &[FactName::ServerStarted],
             Self::BeforeRun(_) | Self::Measure(_) => &[FactName::ServerVerified],
-            Self::AfterRun(_) => &[FactName::Measured],
+            Self::AfterRun(_) | Self::Compare(_) | Self::Judge(_) => &[FactName::Measured],
         }
     }
 
@@ -86,6 +151,33 @@ impl Step {
             Self::Verify(_) => Some(FactName::ServerVerified),
             Self::Measure(_) => Some(FactName::Measured),
             Self::Stop(_) | Self::BeforeRun(_) | Self::AfterRun(_) => None,
+            Self::Compare(_) | Self::Judge(_) | Self::WriteReports(_) => None,
+        }
+    }
+
+    /// Where it may stand: a server belongs to a target, a load to a run, a table to the session.
+    pub const fn home(&self) -> Home {
+        let (list, scopes): (List, &'static [Scope]) = match self {
+            Self::CheckGpu(_) | Self::Verify(_) => (List::Steps, &[Scope::Target, Scope::Run]),
+            Self::Launch(_) => (List::Steps, &[Scope::Target]),
+            Self::Stop(_) => (List::Finally, &[Scope::Target]),
+            Self::BeforeRun(_) | Self::Measure(_) | Self::AfterRun(_) => {
+                (List::Steps, &[Scope::Run])
+            }
+            Self::Compare(_) | Self::Judge(_) | Self::WriteReports(_) => {
+                (List::Conclude, &[Scope::Session, Scope::Target, Scope::Run])
+            }
+        };
+        Home { list, scopes }
+    }
+
+    /// What is said before it starts, with placeholders, if it says something of its own.
+    pub fn announce(&self) -> Option<&str> {
+        match self {
+            Self::CheckGpu(check) => check.announce.as_deref(),
+            Self::Launch(launch) => Some(&launch.announce),
+            Self::Verify(_) | Self::Stop(_) => None,
+            Self::BeforeRun(_) | Self::Measure(_) | Self::AfterRun(_) => None,
             Self::Compare(_) | Self::Judge(_) | Self::WriteReports(_) => None,
         }
     }

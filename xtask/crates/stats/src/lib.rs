@@ -1,1 +1,17 @@
-//! Placeholder.
+//! What measurements mean: metrics, summaries, comparisons.
+//!
+//! Everything here is a pure function of recorded data: no file, no clock, no server. A number
+//! that the data do not give is absent; it is never zero, and it is never guessed.
+
+pub mod baseline;
+pub mod compare;
+pub mod metrics;
+mod sameness;
+pub mod samples;
+pub mod summary;
+#[cfg(test)]
+mod testing;
+
+pub use baseline::{judge, key};
+pub use compare::{Comparison, compare};
+pub use summary::{Observation, summarise};

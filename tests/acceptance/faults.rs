@@ -1,0 +1,170 @@
+//! Every fault of the simulated server ends in a named outcome, and none gives a faster number.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::world::{World, event};
+
+/// Faults of single requests: the server starts and verifies, then one request in four meets the
+/// fault. The rest of the load must not hide it.
+const REQUEST_FAULTS: &[&str] = &[
+    "refuse",
+    "rate-limit-429",
+    "error-500",
+    "stall-before-first-token",
+    "stall-mid-stream",
+    "hang",
+    "drop-mid-stream",
+    "truncated-chunk",
+    "done-only",
+    "missing-done",
+    "error-mid-stream",
+    "malformed-json",
+    "comment-pings",
+    "merged-tokens",
+    "split-tokens",
+    "wrong-usage",
+    "slow-drip",
+    "crash",
+];
+
+/// Faults of the process: they show while it starts or when it is to stop.
+const PROCESS_FAULTS: &[&str] =
+    &["loading-503", "slow-start", "never-ready", "oom-log", "ignore-sigterm", "orphan"];
+
+struct Outcome {
+    code: i32,
+    failures: Vec<String>,
+    anomalies: Vec<String>,
+    junit: Vec<String>,
+    duration_s: Option<f64>,
+    mean_ttft_ms: Option<f64>,
+}
+
+fn bench(fault: Option<&str>) -> Outcome {
+    let world = World::new();
+    write_skills(&world);
+    let fault = fault.map(|fault| format!("--server-arg=--fault={fault}"));
+    let mut args = vec!["bench", "--num-prompts", "8", "--random-input-len", "32"];
+    args.extend([
+        "--random-output-len",
+        "16",
+        "--random-range-ratio",
+        "1",
+        "--max-concurrency",
+        "4",
+    ]);
+    args.extend(fault.as_deref());
+    let ended = world.run(&args);
+    assert_eq!(world.processes(), Vec::<u32>::new(), "{}", ended.transcript());
+    let junit = fs::read_to_string(world.sessions().pop().unwrap().join("junit.xml")).unwrap();
+    let journal = world.journal();
+    let failed = journal.iter().filter(|entry| event(entry) == "step-failed");
+    let failures = failed.map(|entry| format!("{}", entry["failure"]["class"].as_str().unwrap()));
+    let summary = newest_summary(&world);
+    let metric = |key: &str| summary.as_ref().and_then(|summary| summary["metrics"][key].as_f64());
+    let kinds = summary.iter().flat_map(|summary| {
+        let failed = summary["requests"]["failed"].as_object().unwrap();
+        failed.keys().cloned().collect::<Vec<_>>()
+    });
+    Outcome {
+        code: ended.code.unwrap(),
+        failures: failures.chain(kinds).collect(),
+        anomalies: anomalies(&journal, summary.as_ref()),
+        junit: junit_elements(&junit),
+        duration_s: metric("duration"),
+        mean_ttft_ms: metric("mean_ttft_ms"),
+    }
+}
+
+/// The shipped skills with waits cut to what a test can afford; nothing else is changed.
+fn write_skills(world: &World) {
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../skills");
+    let cuts: BTreeMap<&str, &[(&str, &str)]> = BTreeMap::from([
+        ("gpu-health-check", &[][..]),
+        (
+            "framework-setup",
+            &[("rung: health, within: ", "4s"), ("rung: port, within: ", "4s")][..],
+        ),
+        ("benchmark-runner", &[("request_idle: ", "2s"), ("deadline: ", "60s")][..]),
+    ]);
+    for (name, changes) in cuts {
+        let mut text = fs::read_to_string(shipped.join(name).join("skill.yaml")).unwrap();
+        for (key, value) in changes {
+            let at = text.find(key).unwrap_or_else(|| panic!("{name} has no `{key}`")) + key.len();
+            let end = at + text[at..].find(['\n', ' ', '}', ',']).unwrap();
+            text.replace_range(at..end, value);
+        }
+        let folder = world.path().join("skills").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("skill.yaml"), text).unwrap();
+    }
+}
+
+fn newest_summary(world: &World) -> Option<Value> {
+    let file = world.files("sim", "smoke-", ".json").pop()?;
+    Some(serde_json::from_slice(&fs::read(file).unwrap()).unwrap())
+}
+
+fn anomalies(journal: &[Value], summary: Option<&Value>) -> Vec<String> {
+    let noted = journal.iter().filter(|entry| event(entry) == "anomaly-noted");
+    let noted = noted.map(|entry| &entry["anomaly"]);
+    let of_run = summary.iter().flat_map(|summary| summary["anomalies"].as_array().unwrap());
+    let mut kinds: Vec<_> = noted
+        .chain(of_run)
+        .map(|anomaly| anomaly["kind"].as_str().unwrap().to_owned())
+        // What the machine under the test is like is not what the test is about.
+        .filter(|kind| !["health", "late-sends", "requests-failed"].contains(&kind.as_str()))
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds
+}
+
+fn junit_elements(junit: &str) -> Vec<String> {
+    let mut elements = Vec::new();
+    for name in ["failure", "error", "skipped"] {
+        if junit.contains(&format!("<{name}")) {
+            elements.push(name.to_owned());
+        }
+    }
+    if elements.is_empty() { vec!["passed".to_owned()] } else { elements }
+}
+
+#[test]
+fn every_fault_has_its_named_outcome_and_none_is_faster() {
+    let honest = bench(None);
+    assert_eq!(honest.code, 0);
+    let mut table = String::new();
+    let request_faults = REQUEST_FAULTS.iter().map(|fault| (*fault, format!("{fault}:every=4")));
+    let process_faults = PROCESS_FAULTS.iter().map(|fault| (*fault, (*fault).to_owned()));
+    for (fault, flag) in request_faults.chain(process_faults) {
+        let outcome = bench(Some(&flag));
+        let list = |words: &[String]| if words.is_empty() { "-".into() } else { words.join(", ") };
+        writeln!(
+            table,
+            "{fault:<26} exit {:<3} failure: {:<42} anomaly: {:<30} junit: {}",
+            outcome.code,
+            list(&outcome.failures),
+            list(&outcome.anomalies),
+            list(&outcome.junit),
+        )
+        .unwrap();
+        not_faster(fault, &honest, &outcome);
+    }
+    insta::assert_snapshot!(table);
+}
+
+/// A run that counts has done the same work; one that does not count enters no comparison at all.
+fn not_faster(fault: &str, honest: &Outcome, outcome: &Outcome) {
+    if outcome.code != 0 {
+        return;
+    }
+    // The simulated server's own time is the floor; what the test machine adds is not judged.
+    let floor = |of: Option<f64>| of.map(|value| value * 0.5);
+    assert!(floor(honest.duration_s) < outcome.duration_s, "{fault} gave a shorter run");
+    assert!(floor(honest.mean_ttft_ms) < outcome.mean_ttft_ms, "{fault} gave an earlier token");
+}

@@ -1,0 +1,382 @@
+//! The command line: exactly what was typed, checked for spelling and nothing else.
+//!
+//! What it means is decided in `commands`, once everything is known.
+
+mod load_flags;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::framework::{EngineChoice, Framework};
+use domain::target::Device;
+use domain::units::Span;
+
+pub use load_flags::LoadFlags;
+
+/// Benchmarks LLM serving frameworks under identical conditions, and says whether the numbers
+/// can be believed.
+#[derive(Debug, Parser)]
+#[command(name = "servegate", version, about, long_about = None, propagate_version = true)]
+#[command(after_help = "\
+Examples:
+  servegate bench                                        the embedded simulated server, profile smoke
+  servegate bench --framework llama-cpp --model m.gguf --tokenizer DIR
+  servegate bench --framework vllm --url http://127.0.0.1:8000 --profile random-1024-1024
+  servegate compare                                      the last session's table
+  servegate resume                                       go on with an interrupted session")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One task.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the GPU, set a framework up, run the benchmark, save and judge the result
+    Bench(Box<BenchArgs>),
+    /// Send a load to a running server with the native engine, and print its result block
+    Load(Box<LoadArgs>),
+    /// Check whether the GPU and the host are fit to measure on
+    Health(HealthArgs),
+    /// Start a framework, verify it, and hold it until Ctrl-C
+    Serve(Box<ServeArgs>),
+    /// Show what `bench` would run, in which order and why; touches nothing
+    Plan(Box<BenchArgs>),
+    /// Compare frameworks from recorded runs
+    Compare(CompareArgs),
+    /// List, show or accept stored baselines
+    Baseline(BaselineArgs),
+    /// Remake a report of a recorded session
+    Report(ReportArgs),
+    /// Continue an interrupted session, or clear away what it left
+    Resume(ResumeArgs),
+    /// Check skills, print their schema, draw the state machine
+    Skill(SkillArgs),
+    /// Run the simulated server alone
+    Sim(Box<sim::SimArgs>),
+    /// Print shell completions
+    Completions(CompletionArgs),
+    /// Print a generated part of the documentation
+    #[command(hide = true)]
+    Dump(DumpArgs),
+}
+
+/// Where skills and results are.
+#[derive(Debug, Args)]
+pub struct Places {
+    /// Folder of skills [default: `skills` here, else the ones built in]
+    #[arg(long, value_name = "DIR")]
+    pub skills: Option<PathBuf>,
+    /// Folder of the results tree
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+}
+
+/// What is measured.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Target")]
+pub struct TargetArgs {
+    /// Framework to measure; may be given several times, they run one after the other
+    #[arg(long = "framework", value_name = "NAME", default_value = "sim")]
+    pub frameworks: Vec<Framework>,
+    /// Model to serve: a path, a hub id or an Ollama tag
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Name under which a running server lists the model, if it is not MODEL
+    #[arg(long, value_name = "NAME")]
+    pub served_model_name: Option<String>,
+    /// Folder with tokenizer.json [default: MODEL if it is such a folder; built in for `sim`]
+    #[arg(long, value_name = "DIR")]
+    pub tokenizer: Option<PathBuf>,
+    /// Attach to a running server instead of starting one
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Port for the server that is started [default: a free one]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Program that starts the framework: `llama-server`, or a Python that has the framework
+    #[arg(long, value_name = "PROGRAM")]
+    pub executable: Option<PathBuf>,
+    /// Argument passed to the framework as it is; may be given several times
+    #[arg(long = "server-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub server_args: Vec<String>,
+    /// Processor that the framework runs on: auto, cpu or gpu
+    #[arg(long, default_value = "auto")]
+    pub device: Device,
+    /// GPU readings: `auto`, `none`, or a file of scripted readings
+    #[arg(long, value_name = "SOURCE", default_value = "auto")]
+    pub gpu_source: String,
+}
+
+/// `bench` and `plan`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub places: Places,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub load: LoadFlags,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// How often, by whom.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Runs")]
+pub struct RunArgs {
+    /// Load profile of the skills; may be given several times
+    #[arg(long = "profile", value_name = "NAME", default_value = "smoke")]
+    pub profiles: Vec<String>,
+    /// Repeats of each profile
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub runs: u32,
+    /// Who makes the load: auto, native or sglang
+    #[arg(long, default_value = "auto")]
+    pub engine: EngineChoice,
+    /// Python that has SGLang's load tool [default: python3]
+    #[arg(long, value_name = "PROGRAM")]
+    pub python: Option<PathBuf>,
+    /// How long to wait for another session on the same GPU or host
+    #[arg(long, value_name = "SPAN", default_value = "1h")]
+    pub lease_wait: Span,
+}
+
+/// What is made of the result.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Judgement")]
+pub struct JudgeArgs {
+    /// Compare with this baseline: a summary or baseline file [default with --gate: the stored one]
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Compare with the baseline, and let the verdict decide the exit code
+    #[arg(long)]
+    pub gate: bool,
+    /// With --gate: an inconclusive verdict ends with exit code 2
+    #[arg(long, requires = "gate")]
+    pub strict: bool,
+    /// With --gate: a missing baseline ends with exit code 3
+    #[arg(long, requires = "gate")]
+    pub require_baseline: bool,
+}
+
+/// Where the result goes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Also write the JUnit report to this file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Print the result as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `load`.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// Base URL of the server, without `/v1`
+    #[arg(long, value_name = "URL", conflicts_with_all = ["host", "port"])]
+    pub base_url: Option<String>,
+    /// Host of the server
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port of the server
+    #[arg(long, default_value_t = 30000)]
+    pub port: u16,
+    /// Backend: sglang, sglang-oai, sglang-oai-chat, vllm, vllm-chat, lmdeploy, lmdeploy-chat, openai, openai-chat, ollama
+    #[arg(long, default_value = "sglang")]
+    pub backend: domain::framework::Backend,
+    /// Model to put into requests [default: the first that the server lists]
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Folder with tokenizer.json [default: the one built in]
+    #[arg(long, value_name = "DIR")]
+    pub tokenizer: Option<PathBuf>,
+    #[command(flatten)]
+    pub load: LoadFlags,
+    /// Also write per-request records to this file (gzipped JSON lines)
+    #[arg(long, value_name = "FILE")]
+    pub records: Option<PathBuf>,
+    /// Print the result as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    #[command(flatten)]
+    pub places: Places,
+    /// Processor to check for: auto, cpu or gpu
+    #[arg(long, default_value = "auto")]
+    pub device: Device,
+    /// GPU readings: `auto`, `none`, or a file of scripted readings
+    #[arg(long, value_name = "SOURCE", default_value = "auto")]
+    pub gpu_source: String,
+    /// Print the facts and findings as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub places: Places,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// How long to wait for another session on the same GPU or host
+    #[arg(long, value_name = "SPAN", default_value = "1h")]
+    pub lease_wait: Span,
+}
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Folder of the results tree
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Sessions or summary files to compare [default: the newest session of each framework]
+    #[arg(value_name = "SESSION|FILE")]
+    pub inputs: Vec<String>,
+    /// Print the comparison as JSON on stdout
+    #[arg(long, conflicts_with = "html")]
+    pub json: bool,
+    /// Write the comparison as one HTML page to this file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// `baseline`.
+#[derive(Debug, Args)]
+pub struct BaselineArgs {
+    /// Folder of the results tree
+    #[arg(long, value_name = "DIR", default_value = "results", global = true)]
+    pub results: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BaselineCommand,
+}
+
+/// What to do with baselines.
+#[derive(Debug, Subcommand)]
+pub enum BaselineCommand {
+    /// List the stored baselines
+    List,
+    /// Show the baseline of a key
+    Show {
+        /// The key, as `baseline list` prints it
+        key: String,
+    },
+    /// Make a session's runs the baseline of their keys
+    Accept {
+        /// The session [default: the newest]
+        session: Option<String>,
+    },
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder of the results tree
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// The session [default: the newest]
+    pub session: Option<String>,
+    /// Which report
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// A report that can be remade from a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The report block of each run
+    Text,
+    /// One line an event
+    Lines,
+    /// JUnit XML
+    Junit,
+    /// Markdown
+    Markdown,
+    /// The summaries as JSON
+    Json,
+}
+
+/// `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// Folder of the results tree
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// The session [default: the newest that is not finished]
+    pub session: Option<String>,
+    /// Only end what the session left running; measure nothing
+    #[arg(long)]
+    pub clean_only: bool,
+    /// How long to wait for another session on the same GPU or host
+    #[arg(long, value_name = "SPAN", default_value = "1h")]
+    pub lease_wait: Span,
+}
+
+/// `skill`.
+#[derive(Debug, Args)]
+pub struct SkillArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SkillCommand,
+}
+
+/// What to do with skills.
+#[derive(Debug, Subcommand)]
+pub enum SkillCommand {
+    /// Check a folder of skills; prints every fault with file and line
+    Check {
+        /// The folder
+        #[arg(default_value = "skills")]
+        folder: PathBuf,
+    },
+    /// Print the JSON schema of a skill file
+    Schema,
+    /// Draw the state machine as a Mermaid diagram
+    Graph,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `dump`.
+#[derive(Debug, Args)]
+pub struct DumpArgs {
+    /// Which part
+    #[arg(value_enum)]
+    pub what: Generated,
+}
+
+/// A generated part of the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Generated {
+    /// JSON schema of a skill file
+    SkillSchema,
+    /// results/README.md
+    ResultsReadme,
+    /// Table of the metrics
+    MetricTable,
+    /// State machine as a Mermaid diagram
+    StateDiagram,
+    /// Table of the exit codes
+    ExitCodes,
+    /// Names of the tasks, one a line
+    Tasks,
+}

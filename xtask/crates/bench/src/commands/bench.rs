@@ -1,0 +1,73 @@
+//! `bench`, the main job; and `plan`, which only says what it would do.
+
+use anyhow::Context as _;
+use domain::exit::Exit;
+use domain::verdict::Strictness;
+use report::SessionView;
+
+use crate::cli::BenchArgs;
+use crate::commands::{print, report::json};
+use crate::drive::{self, Live};
+use crate::failure::Failure;
+use crate::inputs;
+use crate::session::{Options, Order, Session};
+use crate::signals;
+use crate::store::Results;
+
+/// Runs the session that was asked for.
+pub async fn run(args: &BenchArgs) -> Result<Exit, Failure> {
+    let (request, plan) = inputs::plan(args)?;
+    let order = Order { request, options: options(args) };
+    let engines = drive::choose_engines(&plan, order.options.python.as_deref()).await?;
+    let stops = signals::listen().context("cannot listen for signals")?;
+    let results = Results::at(&args.places.results);
+    let session = Session::open(order, plan, results, args.run.lease_wait, stops).await?;
+    let exit = drive::drive(&session, &mut Live::new(engines)).await?;
+    conclude(&session)?;
+    Ok(exit)
+}
+
+/// Says what `run` would do.
+pub fn explain(args: &BenchArgs) -> Result<Exit, Failure> {
+    let (_, plan) = inputs::plan(args)?;
+    let text = if args.output.json {
+        serde_json::to_string_pretty(&plan).context("cannot express the plan as JSON")? + "\n"
+    } else {
+        plan.to_string()
+    };
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// Prints the session's result on stdout: the table across frameworks, or everything as JSON.
+pub(crate) fn conclude(session: &Session) -> Result<(), Failure> {
+    let view = SessionView::fold(&session.recorder.entries());
+    if session.order.options.json {
+        return print(&json(&view)?);
+    }
+    let runs: Vec<_> = view.runs.iter().map(|run| &run.summary).collect();
+    if 1 < runs.len() {
+        let metrics = domain::metric::Metric::KEY;
+        let comparison = stats::compare::compare(&runs, &metrics, crate::clock::now());
+        print(&format!("\n{}", report::table::table(&comparison)))?;
+    }
+    for judgement in &view.judgements {
+        print(&format!("{}: {} ({})\n", judgement.key, judgement.verdict, judgement.reason))?;
+    }
+    Ok(())
+}
+
+fn options(args: &BenchArgs) -> Options {
+    Options {
+        gpu_source: args.target.gpu_source.clone(),
+        python: args.run.python.clone(),
+        gate: args.judge.gate,
+        baseline: args.judge.baseline.clone(),
+        strictness: Strictness {
+            inconclusive_fails: args.judge.strict,
+            baseline_required: args.judge.require_baseline,
+        },
+        junit: args.output.junit.clone(),
+        json: args.output.json,
+    }
+}

@@ -1,0 +1,76 @@
+//! `health`: gpu-health-check alone.
+
+use anyhow::{Context as _, anyhow};
+use domain::exit::Exit;
+use domain::facts::{Finding, Severity};
+use domain::target::Device;
+use probe::GatherSpec;
+use sequencer::health::{self, Wanted};
+use skill::health::CheckGpu;
+use skill::{Skill, Step};
+
+use crate::cli::HealthArgs;
+use crate::commands::print;
+use crate::failure::Failure;
+use crate::inputs;
+use crate::session::{has_gpu, probe_of, visible_gpus};
+
+/// Looks once, prints every finding, and says whether the device is fit.
+pub fn run(args: &HealthArgs) -> Result<Exit, Failure> {
+    let limits = limits(args)?;
+    let probe = probe_of(&args.gpu_source)?;
+    let facts = probe.gather(&GatherSpec {
+        results_dir: &args.places.results,
+        ours: &[],
+        gpus: &visible_gpus(),
+        variables: limits.variables(),
+    });
+    let facts = facts.map_err(Failure::not_measured)?;
+    let wanted = match args.device {
+        Device::Gpu => Wanted::Gpu,
+        Device::Cpu => Wanted::Cpu,
+        Device::Auto if has_gpu(&facts.driver) => Wanted::Gpu,
+        Device::Auto => Wanted::Cpu,
+    };
+    let (findings, fit) = match health::judge(&facts, &limits, wanted) {
+        Ok(healthy) => (healthy.findings, true),
+        Err(unfit) => (unfit.findings, false),
+    };
+    if args.json {
+        let report = serde_json::json!({ "fit": fit, "findings": findings, "facts": facts });
+        let text = serde_json::to_string_pretty(&report).context("cannot express it as JSON")?;
+        print(&(text + "\n"))?;
+    } else {
+        print(&table(&findings, fit))?;
+    }
+    Ok(if fit { Exit::Done } else { Exit::NotMeasured })
+}
+
+/// The limits of the skill that checks the GPU.
+fn limits(args: &HealthArgs) -> Result<CheckGpu, Failure> {
+    let sources = inputs::skills(args.places.skills.as_deref())?;
+    let skills = ::skill::skills(&sources).map_err(Failure::usage)?;
+    let steps = skills.into_iter().flat_map(|skill: Skill| skill.steps);
+    let check = steps.into_iter().find_map(|step| match step {
+        Step::CheckGpu(limits) => Some(limits),
+        _ => None,
+    });
+    check.ok_or_else(|| Failure::usage(anyhow!("no skill has a step `check-gpu`")))
+}
+
+/// Worst first; the words carry the severity, not a colour.
+fn table(findings: &[Finding], fit: bool) -> String {
+    let mut sorted: Vec<_> = findings.iter().collect();
+    sorted.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let mut text = String::new();
+    for finding in sorted {
+        let subject = finding.gpu.map_or_else(|| "host".to_owned(), |gpu| format!("GPU {gpu}"));
+        let Finding { check, severity, message, advice, .. } = finding;
+        text.push_str(&format!("{severity:<5}  {subject:<6}  {check}: {message}\n"));
+        if Severity::Info < *severity {
+            text.push_str(&format!("                 → {advice}\n"));
+        }
+    }
+    text.push_str(if fit { "fit to measure on\n" } else { "not fit to measure on\n" });
+    text
+}

@@ -1,0 +1,38 @@
+//! `after-run`: save the summary and print the report.
+
+use std::path::PathBuf;
+
+use domain::event::{FailureClass, Outcome, StepFailure};
+use domain::summary::RunSummary;
+use sequencer::{Evidence, Measured};
+use skill::runner::AfterRun;
+use skill::{FactName, PlannedStep};
+
+use super::live::{Live, MeasuredRun};
+use super::{failed, summary};
+use crate::commands::print;
+use crate::session::Session;
+
+/// Saves a run that counts. Its evidence is used up: a result is saved once.
+pub(super) async fn perform(
+    session: &Session,
+    live: &mut Live,
+    planned: &PlannedStep,
+    after: &AfterRun,
+) -> Result<Outcome, StepFailure> {
+    let Some(MeasuredRun { evidence, record }) = live.run.take() else {
+        return Err(super::unproved(FactName::Measured));
+    };
+    let saved = summary::save(session, live, planned, &record)?;
+    if !session.order.options.json {
+        let text = report::run_report::render(&after.report, &saved);
+        let text = text.map_err(|error| failed(FailureClass::Client, error))?;
+        print(&text).map_err(|failure| super::unrecorded(&failure))?;
+    }
+    Ok(counted(&evidence, saved, record.summary))
+}
+
+/// Only a run that was proved to count becomes one of the session's results.
+fn counted(_: &Evidence<Measured>, summary: RunSummary, file: PathBuf) -> Outcome {
+    Outcome::Saved { summary: Box::new(summary), file }
+}

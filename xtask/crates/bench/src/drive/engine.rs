@@ -1,0 +1,67 @@
+//! Who makes the load: chosen before anything is touched, and the same for a target's whole
+//! session.
+
+use std::path::{Path, PathBuf};
+
+use domain::framework::{EngineChoice, Framework};
+use domain::target::Target;
+use load::Tokenizer;
+use load::sglang::{self, FindError, Tool};
+use skill::Plan;
+
+use crate::failure::Failure;
+
+/// What makes the load of one target.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// The engine built into servegate.
+    Native,
+    /// SGLang's Python tool.
+    Sglang(Tool),
+}
+
+/// Chooses the engine of every target, and sees that what it needs is there.
+pub async fn choose(plan: &Plan, python: Option<&Path>) -> Result<Vec<Engine>, Failure> {
+    let mut engines = Vec::new();
+    for target in plan.targets() {
+        tokenizer(target)?;
+        engines.push(engine(plan.engine(), target, python).await?);
+    }
+    Ok(engines)
+}
+
+async fn engine(
+    choice: EngineChoice,
+    target: &Target,
+    python: Option<&Path>,
+) -> Result<Engine, Failure> {
+    match choice {
+        EngineChoice::Native => Ok(Engine::Native),
+        EngineChoice::Sglang => find(python).await.map(Engine::Sglang).map_err(|error| {
+            let hint = error.hint();
+            Failure::not_measured(error).with_hint(hint)
+        }),
+        // The simulated server is there to try things out: no Python is started for it.
+        EngineChoice::Auto if target.framework == Framework::Sim => Ok(Engine::Native),
+        EngineChoice::Auto => Ok(find(python).await.map_or(Engine::Native, Engine::Sglang)),
+    }
+}
+
+async fn find(python: Option<&Path>) -> Result<Tool, FindError> {
+    let candidates = match python {
+        Some(python) => vec![python.to_path_buf()],
+        None => vec![PathBuf::from("python3")],
+    };
+    sglang::find(&candidates).await
+}
+
+/// The tokenizer of a target: its folder's, or the one built in.
+pub(super) fn tokenizer(target: &Target) -> Result<Tokenizer, Failure> {
+    match &target.tokenizer {
+        None => Ok(Tokenizer::embedded()),
+        Some(folder) => Tokenizer::from_folder(folder).map_err(|error| {
+            let hint = error.hint();
+            Failure::usage(error).with_hint(hint)
+        }),
+    }
+}

@@ -1,0 +1,244 @@
+//! `measure`: send the load, keep everything that it gave, and judge whether it counts.
+
+mod native;
+mod tool;
+
+use std::path::{Path, PathBuf};
+
+use domain::anomaly::Anomaly;
+use domain::event::{FailureClass, Outcome, StepFailure, StopRequest};
+use domain::facts::{ServerFacts, Vram};
+use domain::framework::{self, Backend};
+use domain::request::RequestRecord;
+use domain::summary::Measurement;
+use domain::timestamp::Timestamp;
+use load::Progress;
+use probe::VramSampler;
+use sequencer::{Evidence, ServerVerified};
+use serve::{Alive, Endpoint};
+use skill::runner::Measure;
+use skill::{FactName, PlannedRun, PlannedStep};
+use tokio::sync::watch;
+
+use super::engine::Engine;
+use super::live::{Live, MeasuredRun, RunRecord};
+use super::{failed, summary, unrecorded};
+use crate::session::Session;
+
+/// How long the health endpoint may take when it is to tell a dead server from failed requests.
+const HEALTH_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What an engine is given.
+struct Job<'a> {
+    session: &'a Session,
+    run: &'a PlannedRun,
+    target: &'a domain::target::Target,
+    measure: &'a Measure,
+    backend: Backend,
+    server: &'a ServerFacts,
+    endpoint: &'a Endpoint,
+    verified: &'a Evidence<ServerVerified>,
+    /// Folder of this run in the session's folder.
+    folder: &'a Path,
+    progress: &'a Progress,
+    /// Becomes true when the load is to end early.
+    stop: watch::Receiver<bool>,
+}
+
+/// What an engine gave.
+struct Yield {
+    engine: framework::Engine,
+    version: String,
+    started: Timestamp,
+    finished: Timestamp,
+    measurement: Measurement,
+    request_set: Option<String>,
+    records: Vec<RequestRecord>,
+    raw: Raw,
+}
+
+/// The raw output of a load tool.
+enum Raw {
+    /// To be written.
+    Text(String),
+    /// In a file of the run's folder already.
+    File(PathBuf),
+}
+
+/// Measures one run. Proves `measured` if every request completed.
+pub(super) async fn perform(
+    session: &Session,
+    live: &mut Live,
+    planned: &PlannedStep,
+    measure: &Measure,
+) -> Result<Outcome, StepFailure> {
+    let Some(run) = session.run_of(planned) else {
+        return Err(super::unproved(FactName::ServerVerified));
+    };
+    let folder = session.new_folder(&run_name(session, run));
+    let folder = folder.map_err(|error| failed(FailureClass::Storage, error))?;
+    let sampler = VramSampler::start(&session.probe, &session.gpus, &folder.join("gpu.jsonl"));
+    let sampler = sampler.map_err(|error| failed(FailureClass::Storage, error))?;
+    let made = make_load(session, live, run, measure, &folder).await;
+    let vram = sampler.and_then(VramSampler::stop).and_then(|report| report.vram);
+    note_server_trouble(session, live, made.is_err())?;
+    let record = keep(session, run, made?, vram, &folder)?;
+    judge(session, live, planned, record).await
+}
+
+fn run_name(session: &Session, run: &PlannedRun) -> String {
+    let framework = session.plan.targets()[run.target].framework;
+    format!("{framework}-{}-{}", run.profile.name, run.repeat)
+}
+
+/// Has the engine make the load, and watches over it.
+async fn make_load(
+    session: &Session,
+    live: &Live,
+    run: &PlannedRun,
+    measure: &Measure,
+    folder: &Path,
+) -> Result<Yield, StepFailure> {
+    let (Some((verified, server)), Some(endpoint)) = (&live.verified, &live.endpoint) else {
+        return Err(super::unproved(FactName::ServerVerified));
+    };
+    let Some(backend) = run.backend else {
+        let error = anyhow::anyhow!("the skill maps no backend to the target's framework");
+        return Err(failed(FailureClass::Client, error));
+    };
+    let (end, stop) = watch::channel(false);
+    let progress = Progress::new(run.profile.num_prompts);
+    let target = &session.plan.targets()[run.target];
+    let job = Job {
+        session,
+        run,
+        target,
+        measure,
+        backend,
+        server,
+        endpoint,
+        verified,
+        folder,
+        stop,
+        progress: &progress,
+    };
+    let engine = async {
+        match &live.engines[run.target] {
+            Engine::Native => native::make(&job).await,
+            Engine::Sglang(tool) => tool::make(&job, tool).await,
+        }
+    };
+    let watched = super::watch::Watched { session, live, measure, folder, progress: &progress };
+    let made = tokio::select! {
+        made = engine => made,
+        never = super::watch::over(&watched, &end) => match never {},
+    };
+    session.recorder.with_ui(crate::ui::Ui::progress_done);
+    made
+}
+
+/// Writes down what the run gave, whether it counts or not. Nothing is ever lost.
+fn keep(
+    session: &Session,
+    run: &PlannedRun,
+    made: Yield,
+    vram: Option<Vram>,
+    folder: &Path,
+) -> Result<RunRecord, StepFailure> {
+    let framework = session.plan.targets()[run.target].framework;
+    let (raw, summary) = session.results.run_files(framework, &run.profile.name, made.started);
+    let records = folder.join("requests.jsonl.gz");
+    let stored = store(session, &made, &raw, &records);
+    stored.map_err(|error| failed(FailureClass::Storage, error))?;
+    Ok(RunRecord {
+        engine: made.engine,
+        engine_version: made.version,
+        started: made.started,
+        finished: made.finished,
+        measurement: made.measurement,
+        vram,
+        request_set: made.request_set,
+        raw,
+        summary,
+        records: Some(session.relative(&records)).filter(|_| !made.records.is_empty()),
+    })
+}
+
+fn store(session: &Session, made: &Yield, raw: &Path, records: &Path) -> anyhow::Result<()> {
+    let raw = session.results.path(raw);
+    match &made.raw {
+        Raw::Text(text) => crate::store::write_new(&raw, text.as_bytes())?,
+        Raw::File(file) => crate::store::link_new(file, &raw)?,
+    }
+    if !made.records.is_empty() {
+        load::records::write(records, &made.records)?;
+    }
+    Ok(())
+}
+
+/// Proves `measured`, or says why the run does not count; its summary is saved either way.
+async fn judge(
+    session: &Session,
+    live: &mut Live,
+    planned: &PlannedStep,
+    record: RunRecord,
+) -> Result<Outcome, StepFailure> {
+    let key_metrics = session.key_metrics();
+    match sequencer::run::judge(&planned.name, &record.measurement, key_metrics) {
+        Ok(evidence) => {
+            let requests = &record.measurement.requests;
+            let outcome = Outcome::Measured {
+                engine: record.engine,
+                completed: requests.completed,
+                failed: requests.failed_total(),
+                raw: record.raw.clone(),
+            };
+            live.run = Some(MeasuredRun { evidence, record });
+            Ok(outcome)
+        }
+        Err(refused) => {
+            for anomaly in &record.measurement.anomalies {
+                let noted = session.recorder.note(anomaly.clone());
+                noted.map_err(|failure| unrecorded(&failure))?;
+            }
+            summary::save(session, live, planned, &record)?;
+            Err(failed(class(session, live).await, refused))
+        }
+    }
+}
+
+/// Whose failure it is that requests failed.
+async fn class(session: &Session, live: &mut Live) -> FailureClass {
+    if Some(StopRequest::Insisted) <= session.recorder.stop() {
+        return FailureClass::Interrupted;
+    }
+    let ended = live.server.as_mut().is_some_and(|server| server.alive() != Alive::Running);
+    let answers = match &live.endpoint {
+        Some(endpoint) => serve::healthy(endpoint, HEALTH_WITHIN).await.is_ok(),
+        None => false,
+    };
+    if ended || !answers { FailureClass::Server } else { FailureClass::Requests }
+}
+
+/// A server that ended during the run, or whose log explains a failure, is on record before the
+/// failure itself.
+fn note_server_trouble(
+    session: &Session,
+    live: &mut Live,
+    load_failed: bool,
+) -> Result<(), StepFailure> {
+    let Some(server) = &mut live.server else { return Ok(()) };
+    let mut anomalies = Vec::new();
+    let ended = match server.alive() {
+        Alive::Running => false,
+        Alive::Ended { how } => {
+            anomalies.push(Anomaly::ServerDied { how });
+            true
+        }
+    };
+    if ended || load_failed {
+        anomalies.extend(server.log_cause().map(|cause| cause.anomaly()));
+    }
+    let noted = anomalies.into_iter().try_for_each(|anomaly| session.recorder.note(anomaly));
+    noted.map_err(|failure| unrecorded(&failure))
+}

@@ -1,0 +1,65 @@
+//! The summary of a run: what was measured, put into its context, and written down.
+
+use domain::event::{FailureClass, StepFailure};
+use domain::summary::RunSummary;
+use skill::{FactName, PlannedStep};
+
+use super::failed;
+use super::live::{Live, RunRecord};
+use crate::session::Session;
+use crate::store::write_new_json;
+
+/// Makes the summary of a run and writes its file.
+pub(super) fn save(
+    session: &Session,
+    live: &Live,
+    planned: &PlannedStep,
+    record: &RunRecord,
+) -> Result<RunSummary, StepFailure> {
+    let summary = make(session, live, planned, record)?;
+    write_new_json(&session.results.path(&record.summary), &summary)
+        .map_err(|error| failed(FailureClass::Storage, error))?;
+    Ok(summary)
+}
+
+fn make(
+    session: &Session,
+    live: &Live,
+    planned: &PlannedStep,
+    record: &RunRecord,
+) -> Result<RunSummary, StepFailure> {
+    let (Some(run), Some((_, server)), Some((_, environment))) =
+        (session.run_of(planned), &live.verified, &live.healthy)
+    else {
+        return Err(super::unproved(FactName::ServerVerified));
+    };
+    let Some(backend) = run.backend else {
+        return Err(super::unproved(FactName::Measured));
+    };
+    let measurement = record.measurement.clone();
+    Ok(RunSummary {
+        schema: RunSummary::SCHEMA,
+        session: session.folder.id().to_owned(),
+        framework: server.framework,
+        framework_version: server.version.clone(),
+        model: server.model.clone(),
+        profile: run.profile.clone(),
+        repeat: run.repeat,
+        seed: run.seed,
+        engine: record.engine,
+        engine_version: record.engine_version.clone(),
+        backend,
+        started: record.started,
+        finished: record.finished,
+        requests: measurement.requests,
+        tokens: measurement.tokens,
+        metrics: measurement.metrics,
+        vram: record.vram,
+        request_set: record.request_set.clone(),
+        client: measurement.client,
+        anomalies: measurement.anomalies,
+        environment: environment.clone(),
+        raw: record.raw.display().to_string(),
+        records: record.records.as_ref().map(|path| path.display().to_string()),
+    })
+}

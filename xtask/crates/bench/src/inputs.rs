@@ -1,0 +1,147 @@
+//! From what was typed to what is asked for: skills, targets, tokenizers. Reads, never writes.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use domain::framework::Framework;
+use domain::target::Target;
+use skill::{Plan, Request, Source};
+
+use crate::cli::{BenchArgs, TargetArgs};
+use crate::failure::Failure;
+
+/// The skills that this binary was built with, for machines without a checkout.
+const EMBEDDED: [(&str, &str); 3] = [
+    (
+        "builtin:gpu-health-check/skill.yaml",
+        include_str!("../../../../skills/gpu-health-check/skill.yaml"),
+    ),
+    (
+        "builtin:framework-setup/skill.yaml",
+        include_str!("../../../../skills/framework-setup/skill.yaml"),
+    ),
+    (
+        "builtin:benchmark-runner/skill.yaml",
+        include_str!("../../../../skills/benchmark-runner/skill.yaml"),
+    ),
+];
+
+/// A skill file is a page or two; this much of a larger one is enough to refuse it.
+const SKILL_BYTES_READ: u64 = 1 << 20;
+
+/// The skills of `folder`, or of `skills` here, or the ones built in.
+pub fn skills(folder: Option<&Path>) -> Result<Vec<Source>, Failure> {
+    match folder {
+        Some(folder) => skills_in(folder),
+        None if Path::new("skills").is_dir() => skills_in(Path::new("skills")),
+        None => {
+            let builtin =
+                |(path, text): (&str, &str)| Source { path: path.into(), text: text.into() };
+            Ok(EMBEDDED.map(builtin).into())
+        }
+    }
+}
+
+/// Every `skill.yaml` in the sub-folders of a folder, by name.
+pub fn skills_in(folder: &Path) -> Result<Vec<Source>, Failure> {
+    let listing = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot list the folder of skills `{}`", folder.display()))
+        .map_err(Failure::usage)?;
+    let mut files: Vec<PathBuf> = listing
+        .filter_map(Result::ok)
+        .map(|entry| entry.path().join("skill.yaml"))
+        .filter(|file| file.is_file())
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        let error = anyhow!("no skill in `{}`", folder.display());
+        let hint = format!("put each skill into `{}/NAME/skill.yaml`", folder.display());
+        return Err(Failure::usage(error).with_hint(hint));
+    }
+    files.iter().map(|file| source(file)).collect()
+}
+
+fn source(file: &Path) -> Result<Source, Failure> {
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|open| open.take(SKILL_BYTES_READ).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read `{}`", file.display()))
+        .map_err(Failure::usage)?;
+    // Bytes that are no text are shown as such, and refused by the reader of skills.
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Source { path: file.display().to_string(), text })
+}
+
+/// What `bench` is asked for, and the plan that it gives.
+pub fn plan(args: &BenchArgs) -> Result<(Request, Plan), Failure> {
+    let request = Request {
+        skills: skills(args.places.skills.as_deref())?,
+        targets: targets(&args.target)?,
+        profiles: args.run.profiles.clone(),
+        runs: args.run.runs,
+        engine: args.run.engine,
+        overrides: args.load.overrides(),
+    };
+    let plan = skill::resolve(&request).map_err(Failure::usage)?;
+    Ok((request, plan))
+}
+
+/// The targets of the command line.
+pub fn targets(args: &TargetArgs) -> Result<Vec<Target>, Failure> {
+    args.frameworks.iter().map(|framework| target(args, *framework)).collect()
+}
+
+fn target(args: &TargetArgs, framework: Framework) -> Result<Target, Failure> {
+    if args.url.is_some() && 1 < args.frameworks.len() {
+        let error = anyhow!(
+            "`--url` names one server, but {} frameworks were given",
+            args.frameworks.len()
+        );
+        return Err(Failure::usage(error).with_hint("attach to one framework at a time".to_owned()));
+    }
+    if framework == Framework::Openai && args.url.is_none() {
+        let error = anyhow!("the framework `openai` can only be attached to");
+        return Err(
+            Failure::usage(error).with_hint("give the server's base URL with `--url`".to_owned())
+        );
+    }
+    if framework != Framework::Sim && args.url.is_none() && args.model.is_none() {
+        let error = anyhow!("no model for `{framework}`");
+        return Err(Failure::usage(error).with_hint("name one with `--model`".to_owned()));
+    }
+    Ok(Target {
+        framework,
+        model: args.model.clone(),
+        served_model_name: args.served_model_name.clone(),
+        tokenizer: tokenizer(args, framework)?,
+        url: args.url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
+        port: args.port,
+        device: args.device,
+        executable: args.executable.clone(),
+        server_args: args.server_args.clone(),
+    })
+}
+
+/// The tokenizer folder: the one given, else the model's own; only `sim` can do without.
+fn tokenizer(args: &TargetArgs, framework: Framework) -> Result<Option<PathBuf>, Failure> {
+    let has_tokenizer = |folder: &Path| folder.join("tokenizer.json").is_file();
+    if let Some(folder) = &args.tokenizer {
+        if has_tokenizer(folder) {
+            return Ok(Some(folder.clone()));
+        }
+        return Err(Failure::usage(anyhow!("no `tokenizer.json` in `{}`", folder.display())));
+    }
+    let model = args.model.as_ref().map(PathBuf::from).filter(|model| has_tokenizer(model));
+    match (model, framework) {
+        (Some(folder), _) => Ok(Some(folder)),
+        (None, Framework::Sim) => Ok(None),
+        (None, _) => {
+            let error =
+                anyhow!("no tokenizer for `{framework}`: prompt lengths are counted in its tokens");
+            let hint = "give the folder that holds the model's `tokenizer.json` with `--tokenizer`";
+            Err(Failure::usage(error).with_hint(hint.to_owned()))
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! A session: one plan, one journal, one lease, and everything that the steps need of the world.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use domain::event::{Entry, Event, StopRequest};
+use domain::exit::Exit;
+use domain::facts::{DriverState, HealthFacts};
+use domain::metric::Metric;
+use domain::target::Target;
+use domain::units::Span;
+use domain::verdict::Strictness;
+use probe::{
+    Claim, GatherSpec, Holder, Lease, LeaseError, Leases, NoSuchGpu, Probe, Selection, Source,
+};
+use sequencer::State;
+use serde::{Deserialize, Serialize};
+use skill::{Plan, PlannedRun, PlannedStep, Request, Step};
+
+use crate::clock::now;
+use crate::failure::Failure;
+use crate::recorder::Recorder;
+use crate::signals::Stops;
+use crate::store::{Journal, Results, SessionFolder};
+use crate::ui::Ui;
+
+/// Everything that was asked for: what the plan is made from, and how it is carried out. Stands
+/// in the journal's first line, so that a resumed session goes on under the same terms.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// What the plan is made from.
+    pub request: Request,
+    /// How it is carried out.
+    pub options: Options,
+}
+
+/// How a plan is carried out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Options {
+    /// Where GPU readings come from: `auto`, `none` or a file.
+    pub gpu_source: String,
+    /// Python that has SGLang's load tool.
+    pub python: Option<PathBuf>,
+    /// Whether runs are compared with a baseline.
+    pub gate: bool,
+    /// The baseline, if not the stored one.
+    pub baseline: Option<PathBuf>,
+    /// How the verdict becomes an exit code.
+    pub strictness: Strictness,
+    /// A second place for the JUnit report.
+    pub junit: Option<PathBuf>,
+    /// Whether the result is printed as JSON.
+    pub json: bool,
+}
+
+/// A running session.
+#[derive(Debug)]
+pub struct Session {
+    /// What was asked for.
+    pub order: Order,
+    /// What is done.
+    pub plan: Plan,
+    /// The results tree.
+    pub results: Results,
+    /// The session's folder in it.
+    pub folder: SessionFolder,
+    /// The record.
+    pub recorder: Recorder,
+    /// The device.
+    pub probe: Probe,
+    /// The GPUs of it that may be used.
+    pub gpus: Selection,
+    /// Requests to stop.
+    pub stops: Stops,
+    /// Keeps other sessions off the device until this one ends.
+    _lease: Lease,
+}
+
+impl Session {
+    /// Opens a new session: takes the lease, makes the folder, writes the journal's first line.
+    pub async fn open(
+        order: Order,
+        plan: Plan,
+        results: Results,
+        lease_wait: Span,
+        stops: Stops,
+    ) -> Result<Self, Failure> {
+        let (probe, gpus) = (probe_of(&order.options.gpu_source)?, visible_gpus());
+        let folder = results.new_session(now(), std::process::id())?;
+        let subjects = lease_subjects(&probe, &gpus, &plan)?;
+        let lease = take_lease(subjects, &folder, lease_wait, &stops).await;
+        let lease = lease.inspect_err(|_| {
+            // Nothing happened in it: an empty folder would only be taken for a session.
+            let _ = std::fs::remove_dir(folder.path());
+        })?;
+        let journal = Journal::create(&folder.journal()).map_err(Failure::not_measured)?;
+        let recorder = Recorder::new(journal, State::new(&plan), Vec::new(), Ui::new());
+        let request = serde_json::to_value(&order).context("cannot express the order as JSON")?;
+        recorder.record(Event::SessionOpened {
+            journal: Event::JOURNAL,
+            session: folder.id().to_owned(),
+            servegate: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            request,
+            plan: plan.digest(),
+        })?;
+        Ok(Self { order, plan, results, folder, recorder, probe, gpus, stops, _lease: lease })
+    }
+
+    /// Goes on with a session whose process ended: the same plan, the same journal, a new lease.
+    pub async fn reopen(
+        results: Results,
+        folder: SessionFolder,
+        lease_wait: Span,
+        stops: Stops,
+    ) -> Result<Self, Failure> {
+        let recorded =
+            crate::store::read_entries(&folder.journal()).map_err(Failure::not_measured)?;
+        let (order, plan) = recorded_order(&recorded)?;
+        let (probe, gpus) = (probe_of(&order.options.gpu_source)?, visible_gpus());
+        // The lease first: a journal that another process still writes must not be touched.
+        let subjects = lease_subjects(&probe, &gpus, &plan)?;
+        let lease = take_lease(subjects, &folder, lease_wait, &stops).await?;
+        let (journal, entries) =
+            Journal::reopen(&folder.journal()).map_err(Failure::not_measured)?;
+        let state = fold(&plan, &entries)?;
+        if state.finished() {
+            let error = anyhow!("the session `{}` is finished", folder.id());
+            return Err(Failure::usage(error).with_hint("start a new one with `bench`".to_owned()));
+        }
+        let recorder = Recorder::new(journal, state, entries, Ui::new());
+        recorder.record(Event::SessionResumed { pid: std::process::id() })?;
+        Ok(Self { order, plan, results, folder, recorder, probe, gpus, stops, _lease: lease })
+    }
+
+    /// The target that a step of a target or run is about.
+    pub fn target_of(&self, planned: &PlannedStep) -> &Target {
+        // The plan gives steps of this kind no other place; the first target is a sane reading of
+        // a skill that launches once a session.
+        &self.plan.targets()[planned.at.target().unwrap_or(0)]
+    }
+
+    /// Metrics that every run must have to count.
+    pub fn key_metrics(&self) -> &[Metric] {
+        key_metrics(&self.plan)
+    }
+
+    /// The run that a step is about, if it is about one.
+    pub fn run_of(&self, planned: &PlannedStep) -> Option<&PlannedRun> {
+        planned.at.run().map(|run| &self.plan.runs()[run])
+    }
+
+    /// Looks at the device and the host; `variables` are looked for in the environment.
+    pub fn gather(&self, variables: &[String]) -> Result<HealthFacts, NoSuchGpu> {
+        let ours = self.recorder.server().map(|process| process.pid);
+        self.probe.gather(&GatherSpec {
+            results_dir: self.results.root(),
+            ours: ours.as_slice(),
+            gpus: &self.gpus,
+            variables,
+        })
+    }
+
+    /// VRAM in use on the GPUs together, in MiB; none where there are none or it cannot be read.
+    pub fn vram_used_mib(&self) -> Option<u64> {
+        let used = self.probe.vram_used(&self.gpus).ok()??;
+        used.known().map(|memory| memory.mib())
+    }
+
+    /// Makes a folder in the session's folder; a number is added to a name that is taken, as it
+    /// is when a step is done again after a crash.
+    pub fn new_folder(&self, name: &str) -> std::io::Result<PathBuf> {
+        let numbered = (2_u32..).map(|n| format!("{name}-{n}"));
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        loop {
+            let path = self.folder.path().join(names.next().unwrap_or_default());
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(path),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A path in the results tree as its files name it: relative to the root.
+    pub fn relative(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(self.results.root()).unwrap_or(path).to_path_buf()
+    }
+
+    /// The tag that every process of this session carries in its environment.
+    pub fn tag(&self) -> String {
+        self.folder.id().to_owned()
+    }
+}
+
+/// The state that a journal folds to.
+pub fn fold(plan: &Plan, entries: &[Entry]) -> Result<State, Failure> {
+    let folded =
+        entries.iter().try_fold(State::new(plan), |state, entry| state.after(&entry.event));
+    folded.context("the journal is corrupt").map_err(Failure::not_measured)
+}
+
+/// What a journal's first line asked for, planned anew.
+pub fn recorded_order(entries: &[Entry]) -> Result<(Order, Plan), Failure> {
+    let Some(Event::SessionOpened { journal, request, plan: digest, .. }) =
+        entries.first().map(|entry| &entry.event)
+    else {
+        return Err(Failure::not_measured(anyhow!(
+            "the journal does not begin with `session-opened`"
+        )));
+    };
+    if *journal != Event::JOURNAL {
+        let error =
+            anyhow!("the journal has format {journal}, this servegate reads {}", Event::JOURNAL);
+        return Err(Failure::not_measured(error));
+    }
+    let order = serde_json::from_value::<Order>(request.clone());
+    let order = order.context("cannot read what the session was asked for")?;
+    let plan = skill::resolve(&order.request).map_err(Failure::not_measured)?;
+    if plan.digest() != *digest {
+        let error = anyhow!("this servegate plans another session from the same skills");
+        let hint = "resume with the version that began it, or use `resume --clean-only`".to_owned();
+        return Err(Failure::not_measured(error).with_hint(hint));
+    }
+    Ok((order, plan))
+}
+
+/// The lines of the report that is printed after each run; none where the skills print none.
+pub fn report_template(plan: &Plan) -> &[String] {
+    let lines = plan.steps().iter().find_map(|planned| match &planned.step {
+        Step::AfterRun(after) => Some(after.report.as_slice()),
+        _ => None,
+    });
+    lines.unwrap_or(&[])
+}
+
+/// Metrics that every run must have to count.
+fn key_metrics(plan: &Plan) -> &[Metric] {
+    let metrics = plan.steps().iter().find_map(|planned| match &planned.step {
+        Step::AfterRun(after) => Some(after.key_metrics.as_slice()),
+        _ => None,
+    });
+    metrics.unwrap_or(&[])
+}
+
+/// Opens a source of GPU readings by its name on the command line.
+pub fn probe_of(name: &str) -> Result<Probe, Failure> {
+    let source = match name {
+        "auto" => Source::Auto,
+        "none" => Source::None,
+        file => Source::Script(PathBuf::from(file)),
+    };
+    Probe::open(&source).map_err(Failure::usage)
+}
+
+/// The GPUs that `CUDA_VISIBLE_DEVICES` leaves.
+pub fn visible_gpus() -> Selection {
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    Selection::of_cuda_visible_devices(visible.as_deref())
+}
+
+/// What the session must have to itself: every GPU that its targets may use, or the host.
+fn lease_subjects(probe: &Probe, gpus: &Selection, plan: &Plan) -> Result<Vec<String>, Failure> {
+    let spec = GatherSpec { results_dir: Path::new("."), ours: &[], gpus, variables: &[] };
+    let facts = probe.gather(&spec).map_err(Failure::not_measured)?;
+    let host_has_gpu = has_gpu(&facts.driver);
+    let on_gpu = plan.targets().iter().any(|target| target.wants_gpu(host_has_gpu));
+    let uuids: Vec<String> = facts.gpus.into_iter().map(|gpu| gpu.uuid).collect();
+    Ok(if on_gpu && !uuids.is_empty() { uuids } else { vec!["host".to_owned()] })
+}
+
+/// Takes a lease, waiting for whoever has it, and says so once.
+async fn take_lease(
+    subjects: Vec<String>,
+    folder: &SessionFolder,
+    wait: Span,
+    stops: &Stops,
+) -> Result<Lease, Failure> {
+    let session = std::path::absolute(folder.path()).context("cannot name the session's folder")?;
+    let insisted = stops.insisted();
+    let waiting = tokio::task::spawn_blocking(move || {
+        let mut said = false;
+        let claim = Claim { subjects: &subjects, session: &session, wait: wait.0 };
+        Leases::open()?.acquire(&claim, |holder| {
+            if !std::mem::replace(&mut said, true) {
+                say_waiting(holder);
+            }
+            if *insisted.borrow() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    });
+    let lease = waiting.await.context("the wait for the lease broke off")?;
+    let lease = lease.map_err(|error| lease_failure(error, stops))?;
+    if let Some(holder) = lease.left_by() {
+        warn_of_killed_session(holder);
+    }
+    Ok(lease)
+}
+
+fn say_waiting(holder: Option<&Holder>) {
+    let who = holder.map_or_else(|| "another session".to_owned(), Holder::to_string);
+    Ui::new().line(&format!("waiting for the lease, which is held by {who}"));
+}
+
+fn warn_of_killed_session(holder: &Holder) {
+    let session = holder.session.display();
+    Ui::new().line(&format!(
+        "warning: an earlier session ended without giving its lease back: {session}\n  \
+         `servegate resume` goes on with it, or clears away what it left running"
+    ));
+}
+
+fn lease_failure(error: LeaseError, stops: &Stops) -> Failure {
+    let exit = match stops.requested() {
+        Some(StopRequest::Terminated) => Exit::Terminated,
+        Some(StopRequest::Insisted) => Exit::Interrupted,
+        Some(StopRequest::Asked) | None => Exit::NotMeasured,
+    };
+    let hint = error.hint();
+    Failure::not_measured(error).with_exit(exit).with_hint(hint)
+}
+
+/// Whether the host has a GPU that answers.
+pub fn has_gpu(driver: &DriverState) -> bool {
+    match driver {
+        DriverState::Absent { .. } | DriverState::Broken { .. } => false,
+        DriverState::Loaded { .. } => true,
+    }
+}

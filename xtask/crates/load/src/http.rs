@@ -1,0 +1,382 @@
+//! The answer's side of HTTP/1.1, incremental and without I/O: bytes in, body bytes out.
+//!
+//! The bytes may be split anywhere. Body bytes are handed on as slices of what was pushed, so
+//! that nothing is copied but a head that came in pieces.
+
+use httparse::{Header, Response, Status};
+use memchr::memchr;
+
+/// A head larger than this is not one of an inference server.
+const HEAD_BYTES: usize = 64 << 10;
+/// Header lines in a head; twice what proxies send.
+const HEADERS: usize = 128;
+/// A chunk's size line or a trailer line, with what extensions may add.
+const LINE_BYTES: usize = 4 << 10;
+
+/// Bytes that are not an HTTP response which can be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("the head of the answer has more than {HEAD_BYTES} bytes")]
+    HeadTooLong,
+    #[error("the head of the answer is not HTTP")]
+    BadHead(#[source] httparse::Error),
+    #[error("`{name}` is `{value}`")]
+    BadHeader { name: &'static str, value: String },
+    #[error("a chunk begins with `{0}` instead of its size")]
+    BadChunkSize(String),
+    #[error("a chunk is longer than its size says")]
+    ChunkOverrun,
+    #[error("a line between chunks has more than {LINE_BYTES} bytes")]
+    LineTooLong,
+}
+
+/// How the answer's body is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// So many bytes are left.
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+/// Where the reading of the answer stands.
+#[derive(Debug)]
+enum State {
+    Head,
+    Length { left: u64 },
+    UntilClose,
+    ChunkSize,
+    ChunkData { left: u64 },
+    ChunkEnd,
+    Trailers,
+    Done,
+}
+
+/// Reads one answer.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    state: State,
+    /// A head or a line that has not come to its end yet.
+    partial: Vec<u8>,
+    status: Option<u16>,
+}
+
+/// What is left of an answer when the connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The body was complete.
+    Complete,
+    /// Not even a head had come.
+    BeforeHead,
+    /// The body was not complete.
+    Cut,
+}
+
+impl Decoder {
+    pub(crate) const fn new() -> Self {
+        Self { state: State::Head, partial: Vec::new(), status: None }
+    }
+
+    /// The status, once the head is complete.
+    pub(crate) const fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// Whether the body is complete; what comes after it is ignored.
+    pub(crate) const fn done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// What it means that the connection ends now.
+    pub(crate) const fn ending(&self) -> Ending {
+        match self.state {
+            State::Done | State::UntilClose => Ending::Complete,
+            State::Head => Ending::BeforeHead,
+            State::Length { .. }
+            | State::ChunkSize
+            | State::ChunkData { .. }
+            | State::ChunkEnd
+            | State::Trailers => Ending::Cut,
+        }
+    }
+
+    /// Takes the next bytes and gives the next piece of the body in them; `None` when they hold
+    /// no more of it. Call it until then.
+    pub(crate) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<&'a [u8]>, HttpError> {
+        while !input.is_empty() {
+            match &mut self.state {
+                State::Head => self.head(input)?,
+                State::Length { left } => {
+                    let body = take(input, left);
+                    if *left == 0 {
+                        self.state = State::Done;
+                    }
+                    return Ok(Some(body));
+                }
+                State::UntilClose => return Ok(Some(std::mem::take(input))),
+                State::ChunkSize => self.chunk_size(input)?,
+                State::ChunkData { left } => {
+                    let body = take(input, left);
+                    if *left == 0 {
+                        self.state = State::ChunkEnd;
+                    }
+                    return Ok(Some(body));
+                }
+                State::ChunkEnd => self.chunk_end(input)?,
+                State::Trailers => self.trailer(input)?,
+                State::Done => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    fn head(&mut self, input: &mut &[u8]) -> Result<(), HttpError> {
+        let before = self.partial.len();
+        self.partial.extend_from_slice(input);
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+        let mut response = Response::new(&mut headers);
+        let Status::Complete(length) = response.parse(&self.partial).map_err(HttpError::BadHead)?
+        else {
+            if HEAD_BYTES < self.partial.len() {
+                return Err(HttpError::HeadTooLong);
+            }
+            *input = &[];
+            return Ok(());
+        };
+        let status = response.code;
+        // An interim answer, such as 100, is followed by the real one.
+        if status.is_none_or(|code| 200 <= code) {
+            self.state = body_state(framing(status, response.headers)?);
+            self.status = status;
+        }
+        *input = &input[length - before..];
+        self.partial.clear();
+        Ok(())
+    }
+
+    fn chunk_size(&mut self, input: &mut &[u8]) -> Result<(), HttpError> {
+        if self.line(input)? {
+            let line = without_return(&self.partial);
+            self.state = match chunk_length(line) {
+                Some(0) => State::Trailers,
+                Some(left) => State::ChunkData { left },
+                None => {
+                    let shown = &line[..line.len().min(40)];
+                    return Err(HttpError::BadChunkSize(shown.escape_ascii().to_string()));
+                }
+            };
+            self.partial.clear();
+        }
+        Ok(())
+    }
+
+    fn chunk_end(&mut self, input: &mut &[u8]) -> Result<(), HttpError> {
+        let complete = self.line(input)?;
+        // Only a line's end may stand here; anything else is the chunk going on.
+        if !matches!(self.partial.as_slice(), b"" | b"\r") {
+            return Err(HttpError::ChunkOverrun);
+        }
+        if complete {
+            self.state = State::ChunkSize;
+            self.partial.clear();
+        }
+        Ok(())
+    }
+
+    fn trailer(&mut self, input: &mut &[u8]) -> Result<(), HttpError> {
+        if self.line(input)? {
+            if without_return(&self.partial).is_empty() {
+                self.state = State::Done;
+            }
+            self.partial.clear();
+        }
+        Ok(())
+    }
+
+    /// Collects the next line, without its line feed, and says whether it is complete.
+    fn line(&mut self, input: &mut &[u8]) -> Result<bool, HttpError> {
+        let end = memchr(b'\n', input);
+        self.partial.extend_from_slice(&input[..end.unwrap_or(input.len())]);
+        *input = end.map_or(&[], |at| &input[at + 1..]);
+        if LINE_BYTES < self.partial.len() {
+            Err(HttpError::LineTooLong)
+        } else {
+            Ok(end.is_some())
+        }
+    }
+}
+
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The length that a chunk's first line gives, before any extension.
+fn chunk_length(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|byte| *byte == b';').next()?.trim_ascii();
+    // The parser of numbers would take a sign.
+    let text = str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?;
+    u64::from_str_radix(text, 16).ok()
+}
+
+/// The next bytes of a piece of which `left` bytes are left.
+fn take<'a>(input: &mut &'a [u8], left: &mut u64) -> &'a [u8] {
+    let length = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+    let (body, rest) = input.split_at(length);
+    *input = rest;
+    *left -= length as u64;
+    body
+}
+
+const fn body_state(framing: Framing) -> State {
+    match framing {
+        Framing::Length(0) => State::Done,
+        Framing::Length(left) => State::Length { left },
+        Framing::Chunked => State::ChunkSize,
+        Framing::UntilClose => State::UntilClose,
+    }
+}
+
+/// How the body is delimited, by RFC 9112 section 6.3.
+fn framing(status: Option<u16>, headers: &[Header<'_>]) -> Result<Framing, HttpError> {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).trim().to_ascii_lowercase();
+    let bad = |name, value: String| Err(HttpError::BadHeader { name, value });
+    let mut framing = Framing::UntilClose;
+    for header in headers.iter() {
+        let value = text(header.value);
+        match header.name.to_ascii_lowercase().as_str() {
+            "transfer-encoding" if value == "chunked" => framing = Framing::Chunked,
+            "transfer-encoding" if value != "identity" => return bad("transfer-encoding", value),
+            // We said that we read no encoding.
+            "content-encoding" if value != "identity" => return bad("content-encoding", value),
+            "content-length" => match (framing, value.parse()) {
+                (Framing::Chunked, Ok(_)) => {}
+                (Framing::UntilClose, Ok(length)) => framing = Framing::Length(length),
+                (Framing::Length(known), Ok(length)) if known == length => {}
+                (Framing::Length(_), Ok(_)) | (_, Err(_)) => return bad("content-length", value),
+            },
+            _ => {}
+        }
+    }
+    Ok(if matches!(status, Some(204 | 304)) { Framing::Length(0) } else { framing })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The body, and how the answer stood when the connection ended after `pieces`.
+    fn read(pieces: &[&[u8]]) -> Result<(Option<u16>, Vec<u8>, Ending), HttpError> {
+        let mut decoder = Decoder::new();
+        let mut body = Vec::new();
+        for piece in pieces {
+            let mut input = *piece;
+            while let Some(part) = decoder.next(&mut input)? {
+                body.extend_from_slice(part);
+            }
+        }
+        Ok((decoder.status(), body, decoder.ending()))
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\n";
+
+    fn answer(rest: &str) -> Result<(Option<u16>, String, Ending), HttpError> {
+        let (status, body, ending) = read(&[format!("{OK}{rest}").as_bytes()])?;
+        Ok((status, String::from_utf8(body).unwrap(), ending))
+    }
+
+    fn body_of(rest: &str) -> (String, Ending) {
+        let (_, body, ending) = answer(rest).unwrap();
+        (body, ending)
+    }
+
+    #[test]
+    fn each_framing_knows_where_the_body_ends() {
+        let complete = |body: &str| (body.to_owned(), Ending::Complete);
+        assert_eq!(body_of("Content-Length: 2\r\n\r\nab"), complete("ab"));
+        assert_eq!(body_of("Content-Length: 2\r\n\r\nabc"), complete("ab"));
+        assert_eq!(body_of("Content-Length: 0\r\n\r\n"), complete(""));
+        assert_eq!(body_of("\r\nab"), complete("ab"));
+        assert_eq!(
+            body_of(
+                "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\nA;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n"
+            ),
+            complete("a0123456789")
+        );
+    }
+
+    #[test]
+    fn an_end_before_the_end_is_a_cut() {
+        let cut = |body: &str| (body.to_owned(), Ending::Cut);
+        assert_eq!(body_of("Content-Length: 3\r\n\r\nab"), cut("ab"));
+        for (rest, body) in
+            [("", ""), ("5\r\nab", "ab"), ("2\r\nab", "ab"), ("2\r\nab\r\n0\r\n", "ab")]
+        {
+            assert_eq!(body_of(&format!("Transfer-Encoding: chunked\r\n\r\n{rest}")), cut(body));
+        }
+        assert_eq!(read(&[b"HTTP/1.1 200"]), Ok((None, vec![], Ending::BeforeHead)));
+        assert_eq!(read(&[]), Ok((None, vec![], Ending::BeforeHead)));
+    }
+
+    #[test]
+    fn an_interim_answer_is_passed_over() {
+        let (status, body, ending) =
+            read(&[b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nContent-Length: 1\r\n\r\nx"])
+                .unwrap();
+        assert_eq!(
+            (status, body.as_slice(), ending),
+            (Some(503), b"x".as_slice(), Ending::Complete)
+        );
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused_with_its_reason() {
+        let refused = |rest| answer(rest).unwrap_err().to_string();
+        insta::assert_snapshot!(read(&[b"SSH-2.0-x\r\n"]).unwrap_err(), @"the head of the answer is not HTTP");
+        insta::assert_snapshot!(refused("Content-Encoding: gzip\r\n\r\n"), @"`content-encoding` is `gzip`");
+        insta::assert_snapshot!(refused("Content-Length: x\r\n\r\n"), @"`content-length` is `x`");
+        insta::assert_snapshot!(refused("Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), @"`content-length` is `2`");
+        insta::assert_snapshot!(refused("Transfer-Encoding: chunked\r\n\r\nhello\r\n"), @"a chunk begins with `hello` instead of its size");
+        insta::assert_snapshot!(refused("Transfer-Encoding: chunked\r\n\r\n1\r\nab"), @"a chunk is longer than its size says");
+        insta::assert_snapshot!(refused(&format!("X: {}", "y".repeat(HEAD_BYTES))), @"the head of the answer has more than 65536 bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_the_bytes_gives_the_same_body(
+            chunks in proptest::collection::vec("[a-z\r\n]{1,30}", 0..6),
+            cuts in proptest::collection::vec(0..400usize, 0..12),
+            chunked: bool,
+        ) {
+            let content = chunks.concat();
+            let mut bytes = OK.to_owned();
+            if chunked {
+                bytes += "Transfer-Encoding: chunked\r\n\r\n";
+                bytes.extend(chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())));
+                bytes += "0\r\n\r\n";
+            } else {
+                bytes += &format!("Content-Length: {}\r\n\r\n{content}", content.len());
+            }
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.sort_unstable();
+            cuts.push(bytes.len());
+            let mut start = 0;
+            let pieces = cuts.into_iter().map(|cut| {
+                let piece = &bytes.as_bytes()[start..cut];
+                start = cut;
+                piece
+            });
+            let (status, body, ending) = read(&pieces.collect::<Vec<_>>()).unwrap();
+            prop_assert_eq!(status, Some(200));
+            prop_assert_eq!(String::from_utf8(body).unwrap(), content);
+            prop_assert_eq!(ending, Ending::Complete);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = read(&[OK.as_bytes(), b"Transfer-Encoding: chunked\r\n\r\n", &bytes]);
+            let _ = read(&[&bytes]);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What OpenAI's two formats share: usage, and how an event is put together.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::pick::{First, Reason};
+use super::{Count, Mark, Said, Usage, Wrong};
+
+/// Asks for a last event with the server's own token counts. The Python tool does not.
+#[derive(Serialize)]
+pub(super) struct StreamOptions {
+    include_usage: bool,
+}
+
+impl StreamOptions {
+    pub(super) const WITH_USAGE: Self = Self { include_usage: true };
+}
+
+/// An event whose choices are of type `C`.
+#[derive(Deserialize)]
+pub(super) struct Event<C> {
+    // An absent field and an explicit null are the same to the servers that are read here.
+    #[serde(default = "Option::default")]
+    choices: Option<First<C>>,
+    usage: Option<TokenUsage>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct TokenUsage {
+    prompt_tokens: Option<u32>,
+    completion_tokens: Option<u32>,
+    prompt_tokens_details: Option<PromptDetails>,
+}
+
+#[derive(Deserialize)]
+struct PromptDetails {
+    cached_tokens: Option<u32>,
+}
+
+/// The one answer of an event.
+pub(super) trait Choice {
+    /// Whether it carries text.
+    fn has_text(&self) -> bool;
+    /// Why generation stopped, if it has.
+    fn finish_reason(&self) -> Option<Reason>;
+}
+
+/// What an event says.
+pub(super) fn read<'de, C>(data: &'de [u8], count: &mut Count) -> Result<Said, Wrong>
+where
+    C: Choice + Deserialize<'de>,
+{
+    let event: Event<C> = serde_json::from_slice(data)?;
+    if event.error.is_some() {
+        return Err(Wrong::Failed);
+    }
+    if event.choices.is_none() && event.usage.is_none() {
+        return Err(Wrong::Shape("`choices`"));
+    }
+    let usage = event.usage.map_or(Usage::NONE, |usage| Usage {
+        prompt: usage.prompt_tokens,
+        cached: usage.prompt_tokens_details.and_then(|details| details.cached_tokens),
+        output: usage.completion_tokens,
+    });
+    // Usage comes in an event without choices on most servers.
+    let Some(choice) = event.choices.and_then(|choices| choices.0) else {
+        return Ok(Said { piece: None, usage, mark: Mark::Open });
+    };
+    let mark = match choice.finish_reason() {
+        Some(Reason::Failed) => return Err(Wrong::Failed),
+        Some(Reason::Stopped) => Mark::Finished,
+        Some(Reason::Unnamed) | None => Mark::Open,
+    };
+    let piece = choice.has_text().then(|| count.add(usage.output));
+    Ok(Said { piece, usage, mark })
+}

@@ -1,0 +1,192 @@
+//! What the host says of itself, from `/proc`, `/sys` and the file systems.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::thread;
+
+use domain::facts::{DriverState, Environment, GpuFacts, HealthFacts, HostFacts, Reading};
+use nix::sys::statvfs::statvfs;
+
+/// A file of `/proc` that says something of the host is far shorter, except on hosts with a
+/// thousand CPUs, of which the first says all.
+const TEXT_BYTES: u64 = 1 << 20;
+
+/// What is worth knowing of where a run was made; `used` are the GPUs that the target ran on,
+/// none for a target on the CPU.
+pub fn environment(facts: &HealthFacts, used: &[GpuFacts]) -> Environment {
+    let driver = match &facts.driver {
+        DriverState::Loaded { version, .. } => Some(version.clone()),
+        DriverState::Absent { .. } | DriverState::Broken { .. } => None,
+    };
+    Environment {
+        servegate: env!("CARGO_PKG_VERSION").to_owned(),
+        host: facts.host.name.clone(),
+        kernel: facts.host.kernel.clone(),
+        cpu: facts.host.cpu.clone(),
+        cpus: facts.host.cpus,
+        driver,
+        gpus: used.iter().map(|gpu| gpu.name.clone()).collect(),
+        load_1m: facts.host.load_1m.known().copied(),
+    }
+}
+
+/// Reads everything about the host.
+pub(crate) fn gather(results_dir: &Path, variables: &[String]) -> HostFacts {
+    let memory = text("/proc/meminfo");
+    let in_memory = |key| parsed(&memory, |text| bytes_of(text, key));
+    HostFacts {
+        name: one_line("/proc/sys/kernel/hostname"),
+        kernel: one_line("/proc/sys/kernel/osrelease"),
+        cpu: cpu_model(),
+        cpus: cpus(),
+        load_1m: parsed(&text("/proc/loadavg"), load),
+        governor: governor(Path::new("/sys/devices/system/cpu")),
+        memory_total_bytes: in_memory("MemTotal"),
+        memory_available_bytes: in_memory("MemAvailable"),
+        swap_used_bytes: parsed(&memory, |text| {
+            bytes_of(text, "SwapTotal")?.checked_sub(bytes_of(text, "SwapFree")?)
+        }),
+        shm_free_bytes: free_bytes(Path::new("/dev/shm")),
+        disk_free_bytes: free_bytes(existing(results_dir)),
+        harmful_env: set_variables(variables),
+    }
+}
+
+fn text(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(TEXT_BYTES).read_to_string(&mut text));
+    read.map(|_| text).map_err(|error| format!("{path}: {error}"))
+}
+
+fn one_line(path: &str) -> String {
+    text(path).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+fn parsed<T>(text: &Result<String, String>, parse: impl FnOnce(&str) -> Option<T>) -> Reading<T> {
+    match text {
+        Ok(text) => parse(text).map_or_else(
+            || Reading::Unreadable("not in the form that Linux writes".to_owned()),
+            Reading::Known,
+        ),
+        Err(reason) => Reading::Unreadable(reason.clone()),
+    }
+}
+
+fn load(text: &str) -> Option<f64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// The value of a line like `MemTotal:       131072 kB`.
+fn bytes_of(meminfo: &str, key: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+fn cpu_model() -> String {
+    let model = text("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    // ARM kernels tell only part numbers.
+    model.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+/// CPUs that this process may use, by affinity and control group; one if that cannot be told,
+/// which is the least there can be.
+fn cpus() -> u32 {
+    thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
+}
+
+/// The governor of all CPUs; several are told with commas between.
+fn governor(cpus: &Path) -> Reading<String> {
+    let names = || -> io::Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(cpus)? {
+            match fs::read_to_string(entry?.path().join("cpufreq/scaling_governor")) {
+                Ok(name) => _ = names.insert(name.trim().to_owned()),
+                Err(error) if is_no_such_file(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(names)
+    };
+    match names() {
+        Ok(names) if names.is_empty() => Reading::NotSupported,
+        Ok(names) => Reading::Known(names.into_iter().collect::<Vec<_>>().join(", ")),
+        Err(error) if is_no_such_file(&error) => Reading::NotSupported,
+        Err(error) => Reading::Unreadable(format!("{}: {error}", cpus.display())),
+    }
+}
+
+fn is_no_such_file(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn free_bytes(path: &Path) -> Reading<u64> {
+    match statvfs(path) {
+        Ok(stat) => match stat.blocks_available().checked_mul(stat.fragment_size()) {
+            Some(bytes) => Reading::Known(bytes),
+            None => Reading::Unreadable(format!("{}: free space has no end", path.display())),
+        },
+        Err(nix::Error::ENOENT) => Reading::NotSupported,
+        Err(error) => Reading::Unreadable(format!("{}: {error}", path.display())),
+    }
+}
+
+/// The path itself or the nearest folder above that exists: where it would be made.
+fn existing(path: &Path) -> &Path {
+    let mut above = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+    above.find(|path| path.exists()).unwrap_or(Path::new("."))
+}
+
+fn set_variables(names: &[String]) -> BTreeMap<String, String> {
+    let set = names.iter().filter_map(|name| Some((name.clone(), std::env::var_os(name)?)));
+    set.map(|(name, value)| (name, value.to_string_lossy().into_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meminfo_and_loadavg_are_read() {
+        let meminfo = "MemTotal:       131072 kB\nSwapTotal:      2048 kB\nSwapFree: 1024 kB\n";
+        assert_eq!(bytes_of(meminfo, "MemTotal"), Some(131_072 << 10));
+        assert_eq!(bytes_of(meminfo, "Mem"), None);
+        assert_eq!(bytes_of("MemTotal: many", "MemTotal"), None);
+        assert_eq!(load("0.52 0.58 0.59 1/345 12345\n"), Some(0.52));
+        assert_eq!(load(""), None);
+    }
+
+    #[test]
+    fn governors_of_all_cpus_are_told() {
+        let cpus = tempfile::tempdir().unwrap();
+        let set = |cpu: &str, governor: &str| {
+            let folder = cpus.path().join(cpu).join("cpufreq");
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("scaling_governor"), governor).unwrap();
+        };
+        fs::create_dir(cpus.path().join("cpuidle")).unwrap();
+        assert_eq!(governor(cpus.path()), Reading::NotSupported);
+        assert_eq!(governor(&cpus.path().join("missing")), Reading::NotSupported);
+        set("cpu0", "performance\n");
+        set("cpu1", "performance\n");
+        assert_eq!(governor(cpus.path()), Reading::Known("performance".to_owned()));
+        set("cpu1", "powersave\n");
+        assert_eq!(governor(cpus.path()), Reading::Known("performance, powersave".to_owned()));
+    }
+
+    #[test]
+    fn this_host_tells_of_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = ["PATH".to_owned(), "SERVEGATE_NEVER_SET".to_owned()];
+        let host = gather(&folder.path().join("not/yet/there"), &set);
+        assert!(!host.name.is_empty() && !host.kernel.is_empty() && !host.cpu.is_empty());
+        assert!(1 <= host.cpus);
+        assert!(host.disk_free_bytes.known().is_some());
+        assert!(host.memory_available_bytes.known() <= host.memory_total_bytes.known());
+        assert_eq!(host.harmful_env.keys().collect::<Vec<_>>(), ["PATH"]);
+    }
+}

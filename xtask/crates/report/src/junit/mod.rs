@@ -1,0 +1,60 @@
+//! JUnit XML, written so that Jenkins, GitLab and GitHub's readers all show the same.
+//!
+//! - Flat: one suite a class, no nesting. Name and class of a case hold no value, version or
+//!   date, so that its history stays one line.
+//! - One result a case: never failure and error, nor failure and skipped.
+//! - What was measured stands in the case's `system-out`. JUnit also knows `properties`, but
+//!   `junit-report` cannot write them, and no reader shows them by default: none are written.
+//! - `junit-report` writes no `skipped` count; it is put in afterwards, in [`xml`].
+
+mod cases;
+mod measured;
+mod xml;
+
+use std::time::Duration;
+
+use domain::verdict::Strictness;
+
+use crate::session::SessionView;
+
+/// The report could not be written as XML.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write JUnit XML")]
+pub struct JunitError {
+    #[source]
+    source: junit_report::Error,
+}
+
+/// The session as JUnit XML. `strictness` says which verdicts are failures.
+///
+/// # Errors
+///
+/// None is known: the text is written to memory and holds only what XML can.
+pub fn junit(session: &SessionView, strictness: Strictness) -> Result<String, JunitError> {
+    let mut cases = cases::of_steps(session);
+    cases.extend(measured::of_runs(session, strictness));
+    xml::write(session, cases).map_err(|source| JunitError { source })
+}
+
+/// One case.
+#[derive(Clone, Debug, PartialEq)]
+struct Case {
+    class: String,
+    name: String,
+    time: Duration,
+    result: CaseResult,
+    /// What was seen, shown whatever the result is.
+    said: String,
+}
+
+/// How a case ended. A message is one line that is understood alone; details follow it.
+#[derive(Clone, Debug, PartialEq)]
+enum CaseResult {
+    Passed,
+    Skipped { message: String },
+    Failure { kind: &'static str, message: String, details: String },
+    Error { kind: &'static str, message: String, details: String },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! The session for people: a summary in Markdown, as a job summary of GitHub shows it.
+//!
+//! The worst comes first. A job summary beyond 1 MiB is not shown at all, so every table has a
+//! number of rows and every cell a length, and a section that would still go beyond is left out
+//! and says so.
+
+use domain::event::{Judgement, MetricJudgement};
+use domain::facts::{Environment, Severity};
+use domain::metric::{Latency, Metric, Stat};
+use domain::summary::RunSummary;
+
+use crate::lines::{failure, left_behind};
+use crate::number::{change, mean, readable_or_unknown};
+use crate::session::{SessionView, StepState};
+use crate::text::markdown as escaped;
+
+/// Rows of a table; the rest is counted.
+const MOST_ROWS: usize = 50;
+
+/// Longest cell, in characters of its text.
+const LONGEST_CELL: usize = 300;
+
+/// Bytes that the whole may have: below 1 MiB, with room for what a job writes around it.
+const MOST_BYTES: usize = 900_000;
+
+/// Metrics of the key table: one a concern, so that it fits a screen.
+const SHOWN: [Metric; 6] = [
+    Metric::RequestThroughput,
+    Metric::OutputThroughput,
+    Metric::Latency(Latency::Ttft, Stat::Mean),
+    Metric::Latency(Latency::Ttft, Stat::P99),
+    Metric::Latency(Latency::Tpot, Stat::Mean),
+    Metric::Latency(Latency::Itl, Stat::P99),
+];
+
+/// The session as GitHub-flavoured Markdown, below 1 MiB.
+pub fn markdown(session: &SessionView) -> String {
+    let sections = [
+        failures(session),
+        verdicts(session),
+        results(session),
+        anomalies(session),
+        environments(session),
+    ];
+    let mut text = headline(session);
+    for section in sections {
+        if text.len() + section.len() <= MOST_BYTES {
+            text.push_str(&section);
+        } else {
+            text.push_str("\nA section was left out: it is too long for a job summary.\n");
+        }
+    }
+    text
+}
+
+/// What happened, in two lines.
+fn headline(session: &SessionView) -> String {
+    let id = session.session.as_deref().unwrap_or("without a first line");
+    let failed = failed_steps(session).count();
+    let worst = session.judgements.iter().map(|judgement| judgement.verdict).max();
+    let verdict = worst.map(|worst| format!("verdict **{worst}**"));
+    let failed = (0 < failed).then(|| format!("**{}**", counted(failed, "step", "failed")));
+    let exit = session.exit.map(|exit| format!("exit code {}: {}", exit.code(), exit.meaning()));
+    let runs = counted(session.runs.len(), "run", "saved");
+    let parts: Vec<String> = failed.into_iter().chain(verdict).chain([runs]).chain(exit).collect();
+    format!("## servegate {}\n\n{}\n", cell(id), parts.join(" · "))
+}
+
+fn failed_steps(session: &SessionView) -> impl Iterator<Item = (&str, String)> {
+    session.steps.iter().filter_map(|step| match &step.state {
+        StepState::Failed(why) => Some((step.name.as_str(), failure(why))),
+        StepState::Running | StepState::Succeeded(_) | StepState::Skipped(_) => None,
+    })
+}
+
+/// Failed steps, steps that were not done, and what is left running.
+fn failures(session: &SessionView) -> String {
+    let failed = failed_steps(session).map(|(name, why)| [name.to_owned(), why]);
+    let left = (!session.left_behind.is_empty()).then(|| left_behind(&session.left_behind));
+    let left = left.map(|left| ["cleanup".to_owned(), left]);
+    let skipped = session.steps.iter().filter_map(|step| match &step.state {
+        StepState::Skipped(why) => Some([step.name.clone(), format!("not done: {why}")]),
+        StepState::Running | StepState::Succeeded(_) | StepState::Failed(_) => None,
+    });
+    let rows: Vec<_> = left.into_iter().chain(failed).chain(skipped).map(Vec::from).collect();
+    section("Failures", &table(&["step", "what happened"], &rows))
+}
+
+fn verdicts(session: &SessionView) -> String {
+    let mut judgements: Vec<&Judgement> = session.judgements.iter().collect();
+    // Stable: judgements of the same verdict stay in the order of the session.
+    judgements.sort_by_key(|judgement| std::cmp::Reverse(judgement.verdict));
+    let row = |judgement: &&Judgement| {
+        vec![judgement.key.clone(), judgement.verdict.to_string(), judgement.reason.clone()]
+    };
+    let rows: Vec<_> = judgements.iter().map(row).collect();
+    let details: String = judgements.iter().take(MOST_ROWS).map(|judged| metrics(judged)).collect();
+    section("Verdicts", &(table(&["key", "verdict", "why"], &rows) + &details))
+}
+
+/// The metrics of a key, to be opened by whoever wants to know.
+fn metrics(judgement: &Judgement) -> String {
+    let row = |judged: &MetricJudgement| {
+        let card = judged.metric.card();
+        vec![
+            format!("{} ({})", card.title, card.unit),
+            readable_or_unknown(mean(&judged.baseline)),
+            readable_or_unknown(mean(&judged.candidate)),
+            change(judged.change),
+            judged.verdict.to_string(),
+        ]
+    };
+    let rows: Vec<_> = judgement.metrics.iter().map(row).collect();
+    let header = ["metric", "baseline", "now", "change", "verdict"];
+    details(&cell(&judgement.key), &table(&header, &rows))
+}
+
+fn results(session: &SessionView) -> String {
+    let mut groups: Vec<(String, Vec<&RunSummary>)> = Vec::new();
+    for run in session.runs.iter().map(|run| &run.summary) {
+        let key = stats::key(run);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, runs)) => runs.push(run),
+            None => groups.push((key, vec![run])),
+        }
+    }
+    let rows: Vec<_> = groups.iter().map(|(_, runs)| result(runs)).collect();
+    let titles = SHOWN.map(|metric| format!("{} ({})", metric.card().title, metric.card().unit));
+    let context = ["framework", "model", "profile", "engine", "runs", "failed requests"];
+    let header: Vec<&str> = context.into_iter().chain(titles.iter().map(String::as_str)).collect();
+    section("Results", &table(&header, &rows))
+}
+
+/// One row over the repeats of a key; there is at least one.
+fn result(runs: &[&RunSummary]) -> Vec<String> {
+    let run = runs[0];
+    let failed: u64 = runs.iter().map(|run| u64::from(run.requests.failed_total())).sum();
+    let version = run.framework_version.as_deref().unwrap_or("of unknown version");
+    let context = [
+        format!("{} {version}", run.framework.title()),
+        run.model.clone(),
+        run.profile.name.clone(),
+        run.engine.to_string(),
+        runs.len().to_string(),
+        failed.to_string(),
+    ];
+    let value = |metric: Metric| {
+        let values: Vec<f64> = runs.iter().filter_map(|run| run.metric(metric)).collect();
+        readable_or_unknown(mean(&values))
+    };
+    context.into_iter().chain(SHOWN.map(value)).collect()
+}
+
+/// Anomalies, and what the health checks said.
+fn anomalies(session: &SessionView) -> String {
+    let noted = session.anomalies.iter().map(|noted| {
+        let at = noted.at.clone().unwrap_or_else(|| "session".to_owned());
+        vec![at, noted.anomaly.kind().to_owned(), noted.anomaly.to_string()]
+    });
+    let mut findings: Vec<_> = session.findings.iter().collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let found = findings.into_iter().filter(|finding| Severity::Info < finding.severity);
+    let found = found.map(|finding| {
+        let at = finding.gpu.map_or_else(|| "host".to_owned(), |gpu| format!("GPU {gpu}"));
+        let message = format!("{} {}", finding.message, finding.advice);
+        vec![at, format!("{} ({})", finding.check, finding.severity), message]
+    });
+    let rows: Vec<_> = noted.chain(found).collect();
+    section("Anomalies", &table(&["where", "kind", "what"], &rows))
+}
+
+/// The machines that runs were made on, each once.
+fn environments(session: &SessionView) -> String {
+    let mut known: Vec<&Environment> = Vec::new();
+    for environment in session.runs.iter().map(|run| &run.summary.environment) {
+        // The load average belongs to a run, not to the machine.
+        let same = |other: &&Environment| {
+            Environment { load_1m: None, ..(*other).clone() }
+                == Environment { load_1m: None, ..environment.clone() }
+        };
+        if !known.iter().any(same) {
+            known.push(environment);
+        }
+    }
+    let rows: Vec<_> = known.into_iter().map(machine).collect();
+    let header = ["host", "GPUs", "driver", "CPU", "CPUs", "kernel", "servegate"];
+    let table = table(&header, &rows);
+    if table.is_empty() { String::new() } else { details("Environment", &table) }
+}
+
+fn machine(environment: &Environment) -> Vec<String> {
+    let gpus = environment.gpus.join(", ");
+    vec![
+        environment.host.clone(),
+        if gpus.is_empty() { "none".to_owned() } else { gpus },
+        environment.driver.clone().unwrap_or_else(|| "none".to_owned()),
+        environment.cpu.clone(),
+        environment.cpus.to_string(),
+        environment.kernel.clone(),
+        environment.servegate.clone(),
+    ]
+}
+
+/// A section with its heading, unless it has nothing to say.
+fn section(title: &str, body: &str) -> String {
+    if body.is_empty() { String::new() } else { format!("\n### {title}\n\n{body}") }
+}
+
+fn details(summary: &str, body: &str) -> String {
+    format!("\n<details><summary>{summary}</summary>\n\n{body}\n</details>\n")
+}
+
+/// A table of bounded size; nothing if it has no row.
+fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(header.iter().map(|title| cell(title)).collect());
+    text.push_str(&line(header.iter().map(|_| "---".to_owned()).collect()));
+    for row in rows.iter().take(MOST_ROWS) {
+        text.push_str(&line(row.iter().map(|text| cell(text)).collect()));
+    }
+    if let Some(more) = rows.len().checked_sub(MOST_ROWS).filter(|more| 0 < *more) {
+        text.push_str(&format!("\n… and {more} more\n"));
+    }
+    text
+}
+
+fn cell(text: &str) -> String {
+    escaped(text, LONGEST_CELL)
+}
+
+/// `1 run saved`, `2 runs saved`.
+fn counted(count: usize, noun: &str, how: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural} {how}")
+}
+
+#[cfg(test)]
+mod tests;

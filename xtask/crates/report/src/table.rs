@@ -1,0 +1,79 @@
+//! The comparison across frameworks for the terminal.
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use stats::Comparison;
+use stats::compare::{Cell, ProfileComparison, Row};
+
+use crate::number::{UNKNOWN, readable};
+use crate::text::one_line;
+
+/// Width that the table keeps to, in columns, as long as every cell can.
+const WIDTH: u16 = 80;
+
+/// Longest text in a heading or a finding, in characters.
+const LONGEST: usize = 400;
+
+/// One table a profile, each with what makes its columns no comparison.
+pub fn table(comparison: &Comparison) -> String {
+    let tables: Vec<String> = comparison.profiles.iter().map(profile).collect();
+    tables.join("\n")
+}
+
+fn profile(comparison: &ProfileComparison) -> String {
+    let mut text = format!("Profile {}\n", one_line(&comparison.profile, LONGEST));
+    text.push_str(&grid(comparison).trim_fmt());
+    text.push('\n');
+    if comparison.rows.iter().any(|row| row.best.is_some()) {
+        text.push_str("* best: every run is better than every run of the others\n");
+    }
+    if !comparison.findings.is_empty() {
+        text.push_str("Not like for like:\n");
+    }
+    for finding in &comparison.findings {
+        text.push_str(&format!("- {}\n", one_line(&finding.to_string(), LONGEST)));
+    }
+    text
+}
+
+fn grid(comparison: &ProfileComparison) -> Table {
+    let mut grid = Table::new();
+    grid.load_style(UTF8_HORIZONTAL_ONLY);
+    grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    let titles = comparison.columns.iter().map(|column| one_line(&column.title, LONGEST));
+    grid.set_header([String::new()].into_iter().chain(titles));
+    grid.add_row(counted("runs", comparison.columns.iter().map(|column| column.runs)));
+    let failed = comparison.columns.iter().map(|column| column.failed_requests);
+    grid.add_row(counted("failed requests", failed));
+    for row in &comparison.rows {
+        grid.add_row(metric(row));
+    }
+    for column in grid.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    grid
+}
+
+fn counted(label: &str, counts: impl Iterator<Item = u32>) -> Vec<String> {
+    [label.to_owned()].into_iter().chain(counts.map(|count| count.to_string())).collect()
+}
+
+fn metric(row: &Row) -> Vec<String> {
+    let card = row.metric.card();
+    let mark = |at| if row.best == Some(at) { " *" } else { "" };
+    let cells =
+        row.cells.iter().enumerate().map(|(at, cell)| format!("{}{}", shown(*cell), mark(at)));
+    [format!("{} ({})", card.title, card.unit)].into_iter().chain(cells).collect()
+}
+
+/// Mean and standard deviation over repeats: `12.3 ± 0.4`.
+pub(crate) fn shown(cell: Option<Cell>) -> String {
+    let Some(cell) = cell else { return UNKNOWN.to_owned() };
+    match cell.spread {
+        Some(spread) => format!("{} ± {}", readable(cell.mean), readable(spread)),
+        None => readable(cell.mean),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,325 @@
+//! The state of a session: the fold of its journal, and what is to be done next.
+
+use std::collections::BTreeSet;
+
+use domain::event::{Event, FailureClass, Outcome, StepIndex, StopRequest};
+use domain::exit::Exit;
+use domain::facts::ServerProcess;
+use domain::verdict::{Strictness, Verdict};
+use skill::{FactName, Phase as Part, Place, Plan};
+
+use crate::phase::Phase;
+
+/// What a step came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Status {
+    Pending,
+    Running,
+    Done,
+    Failed(FailureClass),
+    Skipped,
+}
+
+impl Status {
+    const fn ended(&self) -> bool {
+        matches!(self, Self::Done | Self::Failed(_) | Self::Skipped)
+    }
+}
+
+/// What the sequencer knows of a planned step.
+#[derive(Clone, Debug)]
+struct Slot {
+    name: String,
+    place: Place,
+    part: Part,
+    requires: Vec<FactName>,
+    proves: Option<FactName>,
+    status: Status,
+}
+
+/// What the driver is to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Directive {
+    /// Start this step.
+    Run(StepIndex),
+    /// Write down that this step is not done, and why.
+    Skip(StepIndex, String),
+    /// Everything is done; end with this code.
+    Close(Exit),
+}
+
+/// An event that may not happen now: the journal is corrupt or the driver is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{event}` cannot happen in phase {phase}{detail}", phase = phase.name())]
+pub struct IllegalEvent {
+    phase: Phase,
+    event: String,
+    detail: String,
+}
+
+/// The fold of a session's journal.
+#[derive(Clone, Debug)]
+pub struct State {
+    phase: Phase,
+    slots: Vec<Slot>,
+    server: Option<ServerProcess>,
+    /// Facts proved by this process, with the place that they are about.
+    proved: Vec<(FactName, Place)>,
+    stop: Option<StopRequest>,
+    left_behind: bool,
+    exit: Option<u8>,
+    verdict: Verdict,
+}
+
+impl State {
+    /// The state before the first line.
+    pub fn new(plan: &Plan) -> Self {
+        let slots = plan.steps().iter().map(|planned| Slot {
+            name: planned.name.clone(),
+            place: planned.at,
+            part: planned.phase,
+            requires: planned.step.requires().to_vec(),
+            proves: planned.step.proves(),
+            status: Status::Pending,
+        });
+        Self {
+            phase: Phase::Unopened,
+            slots: slots.collect(),
+            server: None,
+            proved: Vec::new(),
+            stop: None,
+            left_behind: false,
+            exit: None,
+            verdict: Verdict::Pass,
+        }
+    }
+
+    /// The one transition function, used live and on resume.
+    pub fn after(mut self, event: &Event) -> Result<Self, IllegalEvent> {
+        let next = self.phase.after(event.kind()).ok_or_else(|| self.illegal(event, ""))?;
+        match event {
+            Event::StepStarted { step, .. } => self.start(*step, event)?,
+            Event::StepSkipped { step, .. } => self.skip(*step, event)?,
+            Event::StepSucceeded { step, outcome } => self.succeed(*step, outcome, event)?,
+            Event::StepFailed { step, failure } => self.fail(*step, failure.class, event)?,
+            Event::ServerStarted { process } => self.server = Some(process.clone()),
+            Event::ServerStopped { .. } => self.forget_server(),
+            Event::StopRequested { by } => self.stop = self.stop.max(Some(*by)),
+            Event::SessionResumed { .. } => self.rewind(event)?,
+            Event::CleanupFinished => self.left_behind = false,
+            Event::CleanupFailed { .. } => self.left_behind = true,
+            Event::SessionClosed { exit } => self.exit = Some(*exit),
+            Event::SessionOpened { .. } | Event::AnomalyNoted { .. } | Event::CleanupStarted => {}
+        }
+        self.phase = next;
+        Ok(self)
+    }
+
+    /// What is to be done next; only asked between steps.
+    pub fn next(&self, strictness: Strictness) -> Directive {
+        let pending = self.slots.iter().position(|slot| slot.status == Status::Pending);
+        let Some(step) = pending.filter(|_| self.phase != Phase::Stuck) else {
+            return Directive::Close(self.exit(strictness));
+        };
+        match self.obstacle(step) {
+            Some(reason) => Directive::Skip(step, reason),
+            None => Directive::Run(step),
+        }
+    }
+
+    /// The phase that the session is in.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The server that was started and not seen to end.
+    pub const fn server(&self) -> Option<&ServerProcess> {
+        self.server.as_ref()
+    }
+
+    /// The strongest request to stop so far.
+    pub const fn stop(&self) -> Option<StopRequest> {
+        self.stop
+    }
+
+    /// The step whose effect is, or was, under way.
+    pub fn running(&self) -> Option<StepIndex> {
+        self.slots.iter().position(|slot| slot.status == Status::Running)
+    }
+
+    /// Whether the last line is written, and nothing was left behind.
+    pub fn finished(&self) -> bool {
+        self.phase == Phase::Closed && self.exit != Some(Exit::LeftBehind.code())
+    }
+
+    /// The exit code that the session has earned so far.
+    fn exit(&self, strictness: Strictness) -> Exit {
+        let failed = |slot: &Slot| matches!(slot.status, Status::Failed(_));
+        match self.stop {
+            _ if self.left_behind => Exit::LeftBehind,
+            Some(StopRequest::Terminated) => Exit::Terminated,
+            Some(StopRequest::Insisted) => Exit::Interrupted,
+            Some(StopRequest::Asked) | None if self.slots.iter().any(failed) => Exit::NotMeasured,
+            Some(StopRequest::Asked) | None => self.verdict.exit(strictness),
+        }
+    }
+
+    /// Why a pending step is not to be done, if it is not.
+    fn obstacle(&self, step: StepIndex) -> Option<String> {
+        let slot = &self.slots[step];
+        match slot.part {
+            Part::Conclude => self.unproved(slot),
+            Part::Finally => self.nothing_to_undo(slot),
+            Part::Main => {
+                let ending = Some(StopRequest::Insisted) <= self.stop;
+                let ending = ending.then(|| "the session is ending".to_owned());
+                let stuck = || self.left_behind.then(|| "something was left behind".to_owned());
+                let failed = || self.failed_before(slot).map(|name| format!("`{name}` failed"));
+                ending.or_else(stuck).or_else(failed).or_else(|| self.unproved(slot))
+            }
+        }
+    }
+
+    /// The name of a failed step that this one builds on.
+    fn failed_before(&self, slot: &Slot) -> Option<&str> {
+        let builds_on = |earlier: &&Slot| match earlier.status {
+            Status::Failed(_) => earlier.part == Part::Main && earlier.place.contains(slot.place),
+            Status::Pending | Status::Running | Status::Done | Status::Skipped => false,
+        };
+        self.slots.iter().find(builds_on).map(|earlier| earlier.name.as_str())
+    }
+
+    fn unproved(&self, slot: &Slot) -> Option<String> {
+        let missing = slot.requires.iter().find(|fact| !self.holds(**fact, slot.place))?;
+        Some(format!("`{}` is not proved", missing))
+    }
+
+    /// Whether a fact is proved for a place: about itself, about what contains it, or, for the
+    /// end of the session, about anything in it.
+    fn holds(&self, fact: FactName, place: Place) -> bool {
+        let about = |(proved, at): &(FactName, Place)| {
+            *proved == fact && (at.contains(place) || place == Place::Session)
+        };
+        self.proved.iter().any(about)
+    }
+
+    /// A closing step has nothing to do where nothing in its place was ever started.
+    fn nothing_to_undo(&self, slot: &Slot) -> Option<String> {
+        let started = |other: &Slot| {
+            other.part == Part::Main
+                && other.place == slot.place
+                && !matches!(other.status, Status::Pending | Status::Skipped)
+        };
+        (!self.slots.iter().any(started)).then(|| "nothing was started".to_owned())
+    }
+
+    fn start(&mut self, step: StepIndex, event: &Event) -> Result<(), IllegalEvent> {
+        self.expect_first_pending(step, event)?;
+        if let Some(reason) = self.obstacle(step) {
+            return Err(self.illegal(event, &format!(": {reason}")));
+        }
+        self.slots[step].status = Status::Running;
+        Ok(())
+    }
+
+    fn skip(&mut self, step: StepIndex, event: &Event) -> Result<(), IllegalEvent> {
+        self.expect_first_pending(step, event)?;
+        self.slots[step].status = Status::Skipped;
+        Ok(())
+    }
+
+    fn succeed(
+        &mut self,
+        step: StepIndex,
+        outcome: &Outcome,
+        event: &Event,
+    ) -> Result<(), IllegalEvent> {
+        self.expect_running(step, event)?;
+        if let Outcome::Judged { judgements } = outcome {
+            let worst = judgements.iter().map(|judgement| judgement.verdict).max();
+            self.verdict = worst.unwrap_or(self.verdict);
+        }
+        let slot = &mut self.slots[step];
+        slot.status = Status::Done;
+        let place = slot.place;
+        self.proved.extend(slot.proves.map(|fact| (fact, place)));
+        Ok(())
+    }
+
+    fn fail(
+        &mut self,
+        step: StepIndex,
+        class: FailureClass,
+        event: &Event,
+    ) -> Result<(), IllegalEvent> {
+        self.expect_running(step, event)?;
+        self.slots[step].status = Status::Failed(class);
+        // A server that failed once is not believed again: later runs need a new proof.
+        if class == FailureClass::Server {
+            self.proved.retain(|(fact, _)| *fact != FactName::ServerVerified);
+        }
+        self.left_behind |= class == FailureClass::LeftBehind;
+        Ok(())
+    }
+
+    fn forget_server(&mut self) {
+        self.server = None;
+        let about_server = [FactName::ServerStarted, FactName::ServerVerified];
+        self.proved.retain(|(fact, _)| !about_server.contains(fact));
+    }
+
+    /// What an earlier process proved is only a claim. Whatever a finished result rests on stays
+    /// done; everything that has to be earned again is pending again.
+    fn rewind(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        let left_behind = self.exit == Some(Exit::LeftBehind.code());
+        if self.phase == Phase::Closed && !left_behind {
+            return Err(self.illegal(event, ": the session is finished"));
+        }
+        self.stop = None;
+        self.exit = None;
+        self.proved.retain(|(fact, _)| *fact == FactName::Measured);
+        for slot in &mut self.slots {
+            if slot.status == Status::Running {
+                slot.status = Status::Pending;
+            }
+        }
+        // A run is redone whole, and with it everything that proves its server.
+        let open = self.slots.iter().filter(|slot| slot.part == Part::Main && !slot.status.ended());
+        let open: BTreeSet<Place> = open.map(|slot| slot.place).collect();
+        let redone = |slot: &Slot| {
+            let proves_open = open.iter().any(|place| slot.place.contains(*place));
+            slot.part == Part::Main && slot.status == Status::Done && proves_open
+        };
+        for slot in self.slots.iter_mut().filter(|slot| redone(slot)) {
+            slot.status = Status::Pending;
+        }
+        Ok(())
+    }
+
+    fn expect_first_pending(&self, step: StepIndex, event: &Event) -> Result<(), IllegalEvent> {
+        let first = self.slots.iter().position(|slot| slot.status == Status::Pending);
+        if first == Some(step) {
+            return Ok(());
+        }
+        Err(self.illegal(event, &format!(": step {step} is not the next one")))
+    }
+
+    fn expect_running(&self, step: StepIndex, event: &Event) -> Result<(), IllegalEvent> {
+        if self.running() == Some(step) {
+            return Ok(());
+        }
+        Err(self.illegal(event, &format!(": step {step} is not running")))
+    }
+
+    fn illegal(&self, event: &Event, detail: &str) -> IllegalEvent {
+        IllegalEvent {
+            phase: self.phase,
+            event: event.kind().to_string(),
+            detail: detail.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

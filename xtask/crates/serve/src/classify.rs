@@ -1,0 +1,347 @@
+//! The root cause of a failed start, found in the server's log.
+//!
+//! A log line is evidence, not a verdict: nothing fails because of a line, but what has failed is
+//! explained by one.
+
+use domain::anomaly::Anomaly;
+
+use crate::log::cut;
+
+/// A line of the log that explains a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogCause {
+    /// The class of the trouble.
+    pub class: LogClass,
+    /// The line, cut to size.
+    pub line: String,
+}
+
+impl LogCause {
+    /// What to do, in one sentence.
+    pub const fn advice(&self) -> &'static str {
+        self.class.advice()
+    }
+
+    /// The same as an entry of the record.
+    pub fn anomaly(&self) -> Anomaly {
+        Anomaly::ServerLog { class: self.class.as_str().to_owned(), line: self.line.clone() }
+    }
+}
+
+/// Classes of trouble that servers write into their logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogClass {
+    /// The device's memory did not suffice.
+    OutOfMemory,
+    /// Another process has the port.
+    PortInUse,
+    /// Another process has the device's memory.
+    VramBusy,
+    /// Nothing is left for the KV cache.
+    KvCacheTooSmall,
+    /// The context is longer than the model or the KV cache allows.
+    ContextTooLong,
+    /// The model is not on this host, or is not readable.
+    ModelMissing,
+    /// The model may not be read without an account.
+    HubAccess,
+    /// The programs do not know this GPU.
+    Architecture,
+    /// The driver is too old for the programs.
+    Driver,
+    /// The installation is not whole.
+    Installation,
+    /// A disk or the shared memory is full.
+    Disk,
+    /// GPUs could not talk to each other.
+    Nccl,
+    /// The model wants to run code of its own.
+    RemoteCode,
+    /// The framework does not know an argument.
+    Arguments,
+}
+
+impl LogClass {
+    /// Every class.
+    pub const ALL: [Self; 14] = [
+        Self::OutOfMemory,
+        Self::PortInUse,
+        Self::VramBusy,
+        Self::KvCacheTooSmall,
+        Self::ContextTooLong,
+        Self::ModelMissing,
+        Self::HubAccess,
+        Self::Architecture,
+        Self::Driver,
+        Self::Installation,
+        Self::Disk,
+        Self::Nccl,
+        Self::RemoteCode,
+        Self::Arguments,
+    ];
+
+    /// Stable name, as in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OutOfMemory => "out-of-memory",
+            Self::PortInUse => "port-in-use",
+            Self::VramBusy => "vram-busy",
+            Self::KvCacheTooSmall => "kv-cache-too-small",
+            Self::ContextTooLong => "context-too-long",
+            Self::ModelMissing => "model-missing",
+            Self::HubAccess => "hub-access",
+            Self::Architecture => "architecture",
+            Self::Driver => "driver",
+            Self::Installation => "installation",
+            Self::Disk => "disk",
+            Self::Nccl => "nccl",
+            Self::RemoteCode => "remote-code",
+            Self::Arguments => "arguments",
+        }
+    }
+
+    /// What to do, in one sentence.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::OutOfMemory => "lower `memory_share` or `context_tokens`, or use a smaller model",
+            Self::PortInUse => "leave out `--port`, so that a free one is chosen",
+            Self::VramBusy => "end what else uses the GPU, or lower `memory_share`",
+            Self::KvCacheTooSmall => {
+                "raise `memory_share`, or lower `context_tokens` or `kv_cache_tokens`"
+            }
+            Self::ContextTooLong => "lower `context_tokens` to what the model and its cache allow",
+            Self::ModelMissing => "download the model first: servers are started offline",
+            Self::HubAccess => "accept the model's licence and download it with your account first",
+            Self::Architecture => "install a build of the framework for this GPU",
+            Self::Driver => "update the NVIDIA driver, or install a build for an older CUDA",
+            Self::Installation => "install the framework anew, into an environment of its own",
+            Self::Disk => "free space on the disk, or enlarge the shared memory (`/dev/shm`)",
+            Self::Nccl => "start with one GPU, or set `NCCL_DEBUG=INFO` and read the log",
+            Self::RemoteCode => "read the model's code and allow it in the target's `server_args`",
+            Self::Arguments => "correct the target's `server_args` for this version",
+        }
+    }
+
+    /// Texts that point to the class, in lower case.
+    const fn texts(self) -> &'static [&'static str] {
+        match self {
+            Self::OutOfMemory => &[
+                "cuda out of memory",
+                "cuda error: out of memory",
+                "outofmemoryerror",
+                "cudamalloc failed",
+                "prefill out of memory",
+                "decode out of memory",
+                "failed to allocate buffer for kv cache",
+            ],
+            Self::PortInUse => &[
+                "address already in use",
+                "[errno 98]",
+                "port is already in use",
+                "failed to bind socket",
+                "couldn't bind http server socket",
+            ],
+            Self::VramBusy => {
+                &["less than desired gpu memory util", "memory capacity is unbalanced"]
+            }
+            Self::KvCacheTooSmall => {
+                &["no available memory for the cache blocks", "not enough memory"]
+            }
+            Self::ContextTooLong => &[
+                "model's max seq len",
+                "greater than the derived max_model_len",
+                "longer than the model's context length",
+            ],
+            Self::ModelMissing => &[
+                "is not a valid model identifier",
+                "is not a local folder",
+                "localentrynotfounderror",
+                "offlinemodeisenabled",
+                "error loading model",
+                "failed to load model",
+                "failed to open gguf file",
+            ],
+            Self::HubAccess => &["gatedrepoerror", "gated repo", "401 client error"],
+            Self::Architecture => {
+                &["no kernel image", "unsupported ptx", "provided ptx was compiled"]
+            }
+            Self::Driver => &[
+                "cuda driver version is insufficient",
+                "forward compatibility was attempted",
+                "nvidia driver on your system is too old",
+            ],
+            Self::Installation => &[
+                "importerror:",
+                "modulenotfounderror:",
+                "undefined symbol",
+                "cannot open shared object file",
+                "exec: ",
+            ],
+            Self::Disk => &["no space left on device", "insufficient shared memory"],
+            Self::Nccl => &["nccl error", "nccl warn", "ncclsystemerror", "ncclunhandledcudaerror"],
+            Self::RemoteCode => &["trust_remote_code=true", "--trust-remote-code"],
+            Self::Arguments => &["unrecognized arguments", "error: invalid argument"],
+        }
+    }
+
+    /// Whether the line, in lower case, points to the class.
+    fn is_told_by(self, line: &str) -> bool {
+        let told = self.texts().iter().any(|text| line.contains(text));
+        told || matches!(self, Self::Architecture) && names_unknown_architecture(line)
+    }
+}
+
+/// `… sm_120 is not compatible …`: torch's word for a GPU that it was not built for.
+fn names_unknown_architecture(line: &str) -> bool {
+    line.split("sm_").skip(1).any(|after| {
+        let rest = after.trim_start_matches(|next: char| next.is_ascii_digit());
+        rest.len() < after.len() && rest.starts_with(" is not")
+    })
+}
+
+/// After this vLLM's front end repeats the failure of its engine without the reason, which stands
+/// above.
+const SEE_ABOVE: &str = "see root cause above";
+
+/// The first line that explains a failure: from the top, or where vLLM points up, the nearest one
+/// above.
+pub(crate) fn classify(log: &str) -> Option<LogCause> {
+    let lines: Vec<&str> = log.lines().collect();
+    let pointer = lines.iter().position(|line| line.to_ascii_lowercase().contains(SEE_ABOVE));
+    let above = pointer.and_then(|at| lines[..at].iter().rev().find_map(|line| cause(line)));
+    above.or_else(|| lines.iter().find_map(|line| cause(line)))
+}
+
+fn cause(line: &str) -> Option<LogCause> {
+    let lower = line.to_ascii_lowercase();
+    if is_argument_dump(&lower) {
+        return None;
+    }
+    let class = LogClass::ALL.into_iter().find(|class| class.is_told_by(&lower))?;
+    Some(LogCause { class, line: cut(line.trim()) })
+}
+
+/// Servers print their whole configuration, which names nearly every trouble there is.
+fn is_argument_dump(lower: &str) -> bool {
+    ["serverargs(", "with config:", "non-default args"].iter().any(|mark| lower.contains(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One line for each class, as the frameworks write it.
+    const LINES: [(LogClass, &str); 22] = [
+        (
+            LogClass::OutOfMemory,
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+        ),
+        (
+            LogClass::OutOfMemory,
+            "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 4096.00 MiB on device 0: cudaMalloc failed: out of memory",
+        ),
+        (LogClass::PortInUse, "OSError: [Errno 98] Address already in use"),
+        (LogClass::PortInUse, "ValueError: Port is already in use. dist_init_port=30233"),
+        (
+            LogClass::PortInUse,
+            "srv start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 30000",
+        ),
+        (
+            LogClass::VramBusy,
+            "ValueError: Free memory on device cuda:0 (10.2/79.1 GiB) on startup is less than desired GPU memory utilization (0.9, 71.2 GiB).",
+        ),
+        (
+            LogClass::VramBusy,
+            "ValueError: The memory capacity is unbalanced. Some GPUs may be occupied by other processes.",
+        ),
+        (LogClass::KvCacheTooSmall, "ValueError: No available memory for the cache blocks."),
+        (
+            LogClass::KvCacheTooSmall,
+            "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.",
+        ),
+        (
+            LogClass::ContextTooLong,
+            "ValueError: To serve at least one request with the model's max seq len (131072), 16.0 GiB KV cache is needed",
+        ),
+        (
+            LogClass::ModelMissing,
+            "OSError: foo/bar is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'",
+        ),
+        (
+            LogClass::ModelMissing,
+            "gguf_init_from_file: failed to open GGUF file '/models/none.gguf'",
+        ),
+        (LogClass::HubAccess, "huggingface_hub.errors.GatedRepoError: 401 Client Error."),
+        (
+            LogClass::Architecture,
+            "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+        ),
+        (
+            LogClass::Architecture,
+            "NVIDIA RTX 5090 with CUDA capability sm_120 is not compatible with the current PyTorch installation.",
+        ),
+        (LogClass::Driver, "CUDA driver version is insufficient for CUDA runtime version"),
+        (
+            LogClass::Installation,
+            "ImportError: libcudart.so.13: cannot open shared object file: No such file or directory",
+        ),
+        (LogClass::Installation, "/usr/bin/sh: 1: exec: vllm: not found"),
+        (LogClass::Disk, "OSError: [Errno 28] No space left on device"),
+        (
+            LogClass::Nccl,
+            "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:3690, ncclSystemError",
+        ),
+        (
+            LogClass::RemoteCode,
+            "ValueError: Please pass the argument `trust_remote_code=True` to allow custom code to be run.",
+        ),
+        (LogClass::Arguments, "vllm: error: unrecognized arguments: --mem-fraction-static 0.9"),
+    ];
+
+    #[test]
+    fn every_class_is_recognised_and_named() {
+        for (class, line) in LINES {
+            let cause = classify(&format!("INFO starting\n{line}\nTraceback\n")).unwrap();
+            assert_eq!((cause.class, cause.line.as_str()), (class, line));
+            assert!(!cause.advice().is_empty());
+        }
+        for class in LogClass::ALL {
+            assert!(LINES.iter().any(|(one, _)| *one == class), "no line for {}", class.as_str());
+        }
+    }
+
+    #[test]
+    fn logs_of_servers_that_served_name_no_cause() {
+        let vllm = include_str!("../tests/fixtures/logs/vllm-0.24.0.log");
+        let sglang = include_str!("../tests/fixtures/logs/sglang-0.5.14.log");
+        assert_eq!(classify(vllm), None);
+        assert_eq!(classify(sglang), None);
+    }
+
+    #[test]
+    fn the_first_cause_counts_because_the_others_follow_from_it() {
+        let log = "E cudaMalloc failed: out of memory\nE failed to load model\n";
+        assert_eq!(classify(log).unwrap().class, LogClass::OutOfMemory);
+    }
+
+    #[test]
+    fn where_vllm_points_up_the_nearest_cause_above_counts() {
+        let log = "WARNING ImportError: flashinfer is not there, falling back\n\
+                   (EngineCore) ValueError: No available memory for the cache blocks.\n\
+                   (APIServer) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n\
+                   (APIServer) OSError: [Errno 98] Address already in use\n";
+        assert_eq!(classify(log).unwrap().class, LogClass::KvCacheTooSmall);
+    }
+
+    #[test]
+    fn a_configuration_that_is_printed_is_no_cause() {
+        let log = "server_args=ServerArgs(model_path='x', trust_remote_code=True, nccl_port=None)";
+        assert_eq!(classify(log), None);
+    }
+
+    #[test]
+    fn another_error_number_is_not_the_port() {
+        let log = "This can cause fd limit errors like `OSError: [Errno 24] Too many open files`";
+        assert_eq!(classify(log), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! The readiness ladder, from cheap to sure.
+//!
+//! Climbs and reports; whether that is enough is judged by `sequencer::server`. Each rung has its
+//! own deadline, and a child that ends ends the climb at once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use domain::facts::{Capabilities, Rung, RungOutcome, RungReport, ServerFacts};
+use skill::setup::{RungLimit, Verify};
+
+use crate::about::about;
+use crate::cache::flush_once;
+use crate::control::{Endpoint, NoAnswer};
+use crate::frameworks::traits;
+use crate::launch::Server;
+use crate::rungs::Climber;
+
+/// One look at a rung.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It is decided.
+    Done(RungOutcome),
+    /// Not yet, and this was seen: worth another look after a pause.
+    Again(String),
+    /// Not yet, and there is more to do at once.
+    GoOn,
+}
+
+impl Look {
+    pub(crate) fn passed(seen: impl Into<String>) -> Self {
+        Self::Done(RungOutcome::Passed(seen.into()))
+    }
+
+    pub(crate) fn failed(seen: impl Into<String>) -> Self {
+        Self::Done(RungOutcome::Failed(seen.into()))
+    }
+
+    pub(crate) fn not_available(why: impl Into<String>) -> Self {
+        Self::Done(RungOutcome::NotAvailable(why.into()))
+    }
+}
+
+/// How much time a rung has, and one request within it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time {
+    deadline: Instant,
+    request_within: Duration,
+}
+
+impl Time {
+    fn new(within: Duration, request_within: Duration) -> Self {
+        Self { deadline: Instant::now() + within, request_within }
+    }
+
+    /// What is left of the rung's time.
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// How long one control request may take.
+    pub(crate) fn request(&self) -> Duration {
+        self.request_within.min(self.left())
+    }
+
+    fn is_up(&self) -> bool {
+        self.left().is_zero()
+    }
+}
+
+/// Climbs the rungs of `limits` until one fails, and says what was seen on the way.
+///
+/// With `child` the server is one that we started: it must stay alive and hold its port. Without,
+/// it was attached to. Never fails itself: a failed rung is the last of the facts' rungs. May be
+/// dropped at any time.
+pub async fn verify(
+    endpoint: &Endpoint,
+    mut child: Option<&mut Server>,
+    limits: &Verify,
+) -> ServerFacts {
+    let since = child.as_ref().map_or_else(Instant::now, |server| server.released_at);
+    let pid = child.as_ref().map(|server| server.process().pid);
+    let process = child.as_ref().map(|server| server.process().clone());
+    let mut climber = Climber::new(endpoint, limits, process);
+    let mut rungs: Vec<RungReport> = Vec::new();
+    for limit in &limits.rungs {
+        let outcome = climb_watched(&mut climber, child.as_deref_mut(), limit, limits).await;
+        let failed = matches!(outcome, RungOutcome::Failed(_));
+        rungs.push(RungReport { rung: limit.rung, after_ms: millis(since), outcome });
+        if failed {
+            break;
+        }
+    }
+    let answers = rungs.iter().any(|report| {
+        report.rung == Rung::Health && matches!(report.outcome, RungOutcome::Passed(_))
+    });
+    let (version, resolved) = match answers {
+        true => about(endpoint, limits.request_within.0).await,
+        false => (None, BTreeMap::new()),
+    };
+    ServerFacts {
+        framework: endpoint.framework(),
+        url: endpoint.url().to_owned(),
+        model: climber.model().unwrap_or_default().to_owned(),
+        version,
+        pid,
+        capabilities: Capabilities { flushes_cache: flushes(&rungs), ..climber.capabilities() },
+        rungs,
+        resolved,
+    }
+}
+
+fn flushes(rungs: &[RungReport]) -> bool {
+    let mut flushes = rungs.iter().filter(|report| report.rung == Rung::Flush);
+    flushes.any(|report| matches!(report.outcome, RungOutcome::Passed(_)))
+}
+
+/// Climbs one rung, unless the child ends first.
+async fn climb_watched(
+    climber: &mut Climber<'_>,
+    child: Option<&mut Server>,
+    limit: &RungLimit,
+    limits: &Verify,
+) -> RungOutcome {
+    let Some(server) = child else { return climb(climber, limit, limits).await };
+    let how = tokio::select! {
+        biased;
+        how = server.ended() => how,
+        outcome = climb(climber, limit, limits) => return outcome,
+    };
+    RungOutcome::Failed(match server.log_cause() {
+        Some(cause) => {
+            format!("the server ended: {how}; its log: {}: {}", cause.class.as_str(), cause.line)
+        }
+        None => format!("the server ended: {how}"),
+    })
+}
+
+async fn climb(climber: &mut Climber<'_>, limit: &RungLimit, limits: &Verify) -> RungOutcome {
+    let time = Time::new(limit.within.0, limits.request_within.0);
+    loop {
+        match climber.look(limit.rung, &time).await {
+            Look::Done(outcome) => return outcome,
+            Look::Again(seen) if time.is_up() => return RungOutcome::Failed(late(&seen, limit)),
+            Look::Again(_) => tokio::time::sleep(limits.poll_every.0).await,
+            Look::GoOn if time.is_up() => return RungOutcome::Failed(late("unfinished", limit)),
+            Look::GoOn => {}
+        }
+    }
+}
+
+fn late(seen: &str, limit: &RungLimit) -> String {
+    format!("not within {}; last seen: {seen}", limit.within)
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A server that does not say that it is healthy.
+#[derive(Debug, thiserror::Error)]
+pub enum NotHealthy {
+    /// It gave no answer.
+    #[error("`{url}` did not answer: {reason}")]
+    NoAnswer {
+        /// What was asked for.
+        url: String,
+        /// What came instead.
+        reason: String,
+    },
+    /// It answered otherwise.
+    #[error("`{url}` answered {seen}")]
+    Answered {
+        /// What was asked for.
+        url: String,
+        /// Status and the beginning of the body.
+        seen: String,
+    },
+}
+
+/// Asks the cheap health path once.
+///
+/// # Errors
+///
+/// [`NotHealthy`] for everything but a 200 within `within`.
+pub async fn healthy(endpoint: &Endpoint, within: Duration) -> Result<(), NotHealthy> {
+    let path = traits(endpoint.framework()).health_path;
+    let url = format!("{}{path}", endpoint.url());
+    match endpoint.get(path, within).await {
+        Ok(answer) if answer.is_ok() => Ok(()),
+        Ok(answer) => Err(NotHealthy::Answered { url, seen: answer.shown() }),
+        Err(error) => Err(NotHealthy::NoAnswer { url, reason: NoAnswer::to_string(&error) }),
+    }
+}
+
+/// Pause between two tries to empty the cache of a server that is still busy.
+const FLUSH_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// Empties the prefix cache, where the server can, and says how that went.
+///
+/// `model` is the name that requests bear; Ollama needs it.
+pub async fn flush(endpoint: &Endpoint, model: &str, within: Duration) -> RungReport {
+    let since = Instant::now();
+    let time = Time::new(within, within);
+    let outcome = loop {
+        match flush_once(endpoint, model, &time).await {
+            Look::Done(outcome) => break outcome,
+            Look::Again(seen) if time.is_up() => break RungOutcome::Failed(seen),
+            Look::Again(_) | Look::GoOn => tokio::time::sleep(FLUSH_AGAIN_AFTER).await,
+        }
+    };
+    RungReport { rung: Rung::Flush, after_ms: millis(since), outcome }
+}

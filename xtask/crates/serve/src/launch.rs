@@ -1,0 +1,324 @@
+//! Starting a server, in two steps: held, then released.
+//!
+//! Between the two the caller writes the process into its journal, so that there is no moment in
+//! which a server runs that a crash would leave unknown.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use domain::facts::ServerProcess;
+use domain::target::Target;
+use sequencer::{Evidence, GpuHealthy};
+use skill::setup::Conditions;
+
+use crate::classify::{LogCause, classify};
+use crate::control::{Endpoint, EndpointError};
+use crate::frameworks::{self, CannotLaunch, Command};
+use crate::log::ServerLog;
+use crate::port::{Holder, port_holder};
+use crate::process::{Child, adopt_orphans, how_it_ended};
+use crate::stop::{StopLimits, StopReport, end_child};
+
+/// Everything that decides how a server is started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaunchSpec {
+    /// The target.
+    pub target: Target,
+    /// What every framework is told alike.
+    pub conditions: Conditions,
+    /// Port of 127.0.0.1 to listen on.
+    pub port: u16,
+    /// Name to serve the model under; Ollama keeps the model's own.
+    pub served_name: String,
+    /// The session's id, by which leftovers are found.
+    pub session_tag: String,
+    /// Folder of the session, for `server.log` and scripts.
+    pub folder: PathBuf,
+    /// The program that is the simulated server when called with `sim`: usually our own.
+    pub sim_program: PathBuf,
+    /// UUIDs of the GPUs that it may see; none for a CPU target.
+    pub gpu_uuids: Vec<String>,
+}
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The target is not one that can be started.
+    #[error(transparent)]
+    CannotLaunch(#[from] CannotLaunch),
+    /// The evidence is about another device.
+    #[error("GPU `{uuid}` was not found healthy, only `{healthy}` was")]
+    OtherDevice {
+        /// The GPU that the server is to see.
+        uuid: String,
+        /// What was found healthy.
+        healthy: String,
+    },
+    /// There is no such program.
+    #[error("`{program}` is not a program that can be started here")]
+    NoProgram {
+        /// Its name or path.
+        program: PathBuf,
+    },
+    /// The port is taken.
+    #[error("port {port} is held by {holder}")]
+    PortInUse {
+        /// The port.
+        port: u16,
+        /// Who has it.
+        holder: Holder,
+    },
+    /// The port cannot be used at all.
+    #[error("port {port} cannot be bound")]
+    Port {
+        /// The port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// The model's name or the address cannot be used.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// A file of the session could not be written.
+    #[error("`{path}` cannot be written")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process could not be made, or could not be let go.
+    #[error("`{program}` could not be started")]
+    Spawn {
+        /// Its path.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl LaunchError {
+    /// What to do, where that is sure.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::CannotLaunch(error) => error.hint(),
+            Self::Endpoint(error) => error.hint(),
+            Self::NoProgram { .. } => {
+                Some("install it, or name its path with `--executable`".to_owned())
+            }
+            Self::PortInUse { .. } => {
+                Some("leave out `--port`, so that a free one is chosen".to_owned())
+            }
+            Self::OtherDevice { .. } => Some("run gpu-health-check on that GPU".to_owned()),
+            Self::Port { .. } | Self::File { .. } | Self::Spawn { .. } => None,
+        }
+    }
+}
+
+/// Makes the server's process, held: its program does not run yet.
+///
+/// Must be called within a Tokio runtime.
+///
+/// # Errors
+///
+/// [`LaunchError`]; nothing is left behind.
+pub fn prepare(spec: &LaunchSpec, healthy: &Evidence<GpuHealthy>) -> Result<Held, LaunchError> {
+    let proven = healthy.subject();
+    match spec.gpu_uuids.iter().find(|uuid| !proven.contains(uuid.as_str())) {
+        None => hold(spec),
+        Some(uuid) => Err(LaunchError::OtherDevice { uuid: uuid.clone(), healthy: proven.into() }),
+    }
+}
+
+fn hold(spec: &LaunchSpec) -> Result<Held, LaunchError> {
+    let command = frameworks::command(spec)?;
+    let endpoint = endpoint(spec)?;
+    let program = find_program(&command.program)?;
+    let command = Command { program: program.clone(), ..command };
+    refuse_held_port(spec.port)?;
+    write_scripts(&command)?;
+    let path = spec.folder.join("server.log");
+    let opened = ServerLog::open(&path);
+    let (log, file) = opened.map_err(|source| LaunchError::File { path: path.clone(), source })?;
+    let spawned =
+        adopt_orphans().map_err(io::Error::from).and_then(|()| Child::hold(&command, file));
+    let child = spawned.map_err(|source| LaunchError::Spawn { program, source })?;
+    let process = ServerProcess {
+        pid: child.pid,
+        start_ticks: child.start_ticks,
+        port: spec.port,
+        log: path,
+    };
+    let words = std::iter::once(command.program.display().to_string()).chain(command.args);
+    let session_tag = spec.session_tag.clone();
+    Ok(Held { child, process, command: words.collect(), endpoint, log, session_tag })
+}
+
+fn endpoint(spec: &LaunchSpec) -> Result<Endpoint, EndpointError> {
+    let url = format!("http://127.0.0.1:{}", spec.port);
+    Endpoint::new(spec.target.framework, &url, frameworks::model_name(spec))
+}
+
+fn refuse_held_port(port: u16) -> Result<(), LaunchError> {
+    match port_holder(port) {
+        Ok(None) => Ok(()),
+        Ok(Some(holder)) => Err(LaunchError::PortInUse { port, holder }),
+        Err(source) => Err(LaunchError::Port { port, source }),
+    }
+}
+
+fn write_scripts(command: &Command) -> Result<(), LaunchError> {
+    command.files.iter().try_for_each(|file| {
+        fs::write(&file.path, file.text)
+            .map_err(|source| LaunchError::File { path: file.path.clone(), source })
+    })
+}
+
+/// The program's path: what has a slash is taken as it is, a bare name is looked up as a shell
+/// would. Links are kept: a virtual environment is found through the link that was called.
+fn find_program(program: &Path) -> Result<PathBuf, LaunchError> {
+    let found = if 1 < program.components().count() {
+        Some(program.to_owned()).filter(|path| is_executable(path))
+    } else {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&folders)
+            .map(|folder| folder.join(program))
+            .find(|path| is_executable(path))
+    };
+    found.ok_or_else(|| LaunchError::NoProgram { program: program.to_owned() })
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// A server whose process exists and whose program does not run yet. Dropped, it never will.
+#[derive(Debug)]
+#[must_use = "a held server does nothing until it is released"]
+pub struct Held {
+    child: Child,
+    process: ServerProcess,
+    command: Vec<String>,
+    endpoint: Endpoint,
+    log: ServerLog,
+    session_tag: String,
+}
+
+impl Held {
+    /// The process, for the journal.
+    pub const fn process(&self) -> &ServerProcess {
+        &self.process
+    }
+
+    /// The command line, for people.
+    pub fn command(&self) -> &[String] {
+        &self.command
+    }
+
+    /// Lets the program run.
+    ///
+    /// # Errors
+    ///
+    /// When the process is gone; nothing is left behind.
+    pub async fn release(self) -> Result<Server, LaunchError> {
+        let Self { mut child, process, command, endpoint, log, session_tag } = self;
+        let released_at = Instant::now();
+        if let Err(source) = child.release().await {
+            let program = command.first().map(PathBuf::from).unwrap_or_default();
+            return Err(LaunchError::Spawn { program, source });
+        }
+        Ok(Server { child, process, endpoint, log, session_tag, released_at })
+    }
+}
+
+/// Whether a server runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alive {
+    /// Its process is there.
+    Running,
+    /// It ended.
+    Ended {
+        /// `exit code 1`, `SIGSEGV`.
+        how: String,
+    },
+}
+
+/// A server that we started.
+///
+/// Stop it: dropped, only its process group is killed.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    process: ServerProcess,
+    endpoint: Endpoint,
+    log: ServerLog,
+    session_tag: String,
+    pub(crate) released_at: Instant,
+}
+
+impl Server {
+    /// The process, as in the journal.
+    pub const fn process(&self) -> &ServerProcess {
+        &self.process
+    }
+
+    /// Where it is talked to.
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Base URL, without a slash at the end.
+    pub fn url(&self) -> &str {
+        self.endpoint.url()
+    }
+
+    /// Whether its process is there.
+    pub fn alive(&mut self) -> Alive {
+        match self.child.try_ended() {
+            None => Alive::Running,
+            Some(status) => Alive::Ended { how: how_it_ended(status) },
+        }
+    }
+
+    /// Waits until it ends by itself, and says how. May be dropped and called again.
+    pub async fn ended(&mut self) -> String {
+        match self.child.ended().await {
+            Ok(status) => how_it_ended(status),
+            Err(error) => format!("its end could not be seen: {error}"),
+        }
+    }
+
+    /// Ends it and everything that descends from it.
+    pub async fn stop(&mut self, limits: &StopLimits) -> StopReport {
+        end_child(&self.process, &self.session_tag, &mut self.child, limits).await
+    }
+
+    /// The last lines of its log, each cut to size.
+    pub fn log_tail(&self, lines: usize) -> Vec<String> {
+        self.log.tail(lines)
+    }
+
+    /// The line of its log that explains a failure, if there is one that is known.
+    pub fn log_cause(&self) -> Option<LogCause> {
+        classify(&self.log.end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_is_looked_up_and_a_path_is_not() {
+        assert!(find_program(Path::new("sh")).unwrap().is_absolute());
+        assert_eq!(find_program(Path::new("/bin/sh")).unwrap(), Path::new("/bin/sh"));
+        assert!(find_program(Path::new("./sh")).is_err());
+        assert!(find_program(Path::new("/etc/passwd")).is_err());
+        let error = find_program(Path::new("no-such-framework")).unwrap_err();
+        insta::assert_snapshot!(error, @"`no-such-framework` is not a program that can be started here");
+        assert!(error.hint().is_some());
+    }
+}

@@ -1,0 +1,82 @@
+//! A real server: llama.cpp from the part `llama`, with a tiny model.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+
+use domain::facts::{Rung, RungOutcome};
+use domain::framework::Framework;
+use serve::{LaunchSpec, Means};
+use skill::setup::PrefixCache;
+
+use crate::common::{LONG, healthy_host, limits, sim, target, verify};
+
+/// The part's folder; without it the test is skipped, and says so where skips are collected.
+fn part(test: &str) -> Option<PathBuf> {
+    let folder =
+        std::env::var_os("SERVEGATE_PARTS").map(|parts| PathBuf::from(parts).join("llama"));
+    let folder = folder.filter(|folder| folder.join("tiny-qwen2.gguf").is_file());
+    if folder.is_none() {
+        let line = format!("SKIPPED {test}: the part `llama` is not installed");
+        eprintln!("{line}");
+        if let Some(list) = std::env::var_os("SERVEGATE_SKIPPED") {
+            let mut list = OpenOptions::new().append(true).create(true).open(list).unwrap();
+            writeln!(list, "{line}").unwrap();
+        }
+    }
+    folder
+}
+
+#[tokio::test]
+async fn llama_cpp_is_launched_verified_and_ended() {
+    let Some(part) = part("llama_cpp_is_launched_verified_and_ended") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // More than one thread would spin on a shared machine.
+    let one_thread = ["-t", "1", "-tb", "1"].map(str::to_owned).to_vec();
+    let mut spec = LaunchSpec {
+        target: target(Framework::LlamaCpp, None, one_thread),
+        ..sim(folder.path(), &[])
+    };
+    spec.target.executable = Some(part.join("venv/bin/python"));
+    spec.target.model = Some(part.join("tiny-qwen2.gguf").display().to_string());
+    spec.conditions.prefix_cache = PrefixCache::Disabled;
+
+    let held = serve::prepare(&spec, &healthy_host()).unwrap();
+    let mut server = held.release().await.unwrap();
+    let endpoint = server.endpoint().clone();
+    let facts = serve::verify(&endpoint, Some(&mut server), &verify()).await;
+    let judged = sequencer::server::judge(&facts, Rung::ALL);
+    assert!(judged.is_ok(), "{judged:?}\n{}", server.log_tail(80).join("\n"));
+    assert_eq!(facts.model, "bench");
+    assert!(facts.version.is_some());
+    let can = facts.capabilities;
+    assert!(can.forces_length && can.reports_usage && can.flushes_cache, "{:?}", facts.rungs);
+    assert_eq!(facts.resolved["total_slots"], spec.conditions.max_running_requests);
+    let context = &facts.resolved["default_generation_settings.n_ctx"];
+    assert_eq!(context, spec.conditions.context_tokens);
+
+    let flushed = serve::flush(&endpoint, &facts.model, LONG).await;
+    assert!(matches!(flushed.outcome, RungOutcome::Passed(_)), "{flushed:?}");
+    let report = server.stop(&limits()).await;
+    assert_eq!(report.means, Means::Terminated);
+    assert!(report.clean(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_model_that_is_no_model_is_explained_by_the_log() {
+    let Some(part) = part("a_model_that_is_no_model_is_explained_by_the_log") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec =
+        LaunchSpec { target: target(Framework::LlamaCpp, None, vec![]), ..sim(folder.path(), &[]) };
+    spec.target.executable = Some(part.join("venv/bin/python"));
+    spec.target.model = Some(part.join("no-such.gguf").display().to_string());
+    let held = serve::prepare(&spec, &healthy_host()).unwrap();
+    let mut server = held.release().await.unwrap();
+    let endpoint = server.endpoint().clone();
+    let facts = serve::verify(&endpoint, Some(&mut server), &verify()).await;
+    assert!(sequencer::server::judge(&facts, Rung::ALL).is_err());
+    let log = server.log_tail(80).join("\n");
+    let cause = server.log_cause().unwrap_or_else(|| panic!("no cause in:\n{log}"));
+    assert_eq!(cause.class.as_str(), "model-missing", "{log}");
+    assert!(server.stop(&limits()).await.clean());
+}

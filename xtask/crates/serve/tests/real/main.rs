@@ -1,0 +1,6 @@
+//! The crate against real processes and real sockets.
+
+mod attached;
+mod common;
+mod llama_cpp;
+mod processes;

@@ -1,0 +1,149 @@
+//! What a reader of a run's numbers must know beside them.
+
+use std::collections::BTreeMap;
+
+use domain::anomaly::Anomaly;
+use domain::failure::FailureKind;
+use domain::request::RequestRecord;
+use domain::summary::ClientLag;
+
+use super::{Observation, counted, failure};
+use crate::metrics::{arrival_gaps_ms, tokens_per_chunk};
+use crate::samples::Samples;
+
+/// Lateness of sending that is worth a word, at the 99th percentile, in ms. A step of a busy
+/// server takes about this long: a request that is later than that joins another batch.
+const LATE_SEND_P99_MS: f64 = 10.0;
+
+/// Share of prompt tokens in the prefix cache that is worth a word. A begin-of-text token that
+/// all prompts share stays below it; prefill that was really saved does not.
+const CACHED_SHARE: f64 = 0.01;
+
+/// Share of tokens that share a chunk which is worth a word: from here on the 99th percentile of
+/// the gaps is an interpolation.
+const MERGED_SHARE: f64 = 0.01;
+
+/// How many times the median a gap must be to be worth a word. Long prefills between two tokens
+/// of a loaded server reach ten times; a server that stood still reaches more.
+const LONG_GAP_FACTOR: f64 = 20.0;
+
+/// How long a gap must be to be worth a word, in ms: what a person notices as a halt.
+const LONG_GAP_MS: f64 = 500.0;
+
+/// What the anomalies of a run are read from.
+pub(super) struct Seen<'a> {
+    pub(super) run: &'a Observation<'a>,
+    pub(super) completed: &'a [&'a RequestRecord],
+    pub(super) client: Option<&'a ClientLag>,
+}
+
+/// Everything unusual, the gravest first.
+pub(super) fn find(seen: &Seen<'_>) -> Vec<Anomaly> {
+    let failed = requests_failed(seen.run.records);
+    let others = [
+        fewer_requests(seen.run),
+        tokens_not_reported(seen.completed),
+        short_answers(seen.completed),
+        prefix_cache_hits(seen.completed),
+        late_sends(seen.client),
+        long_gap(seen.completed),
+        merged_tokens(seen.completed),
+        split_tokens(seen.completed),
+        comment_pings(seen.run.records),
+    ];
+    failed.into_iter().chain(others.into_iter().flatten()).collect()
+}
+
+/// One anomaly a kind of failure; the example is that of the first request.
+fn requests_failed(records: &[RequestRecord]) -> Vec<Anomaly> {
+    let mut kinds: BTreeMap<FailureKind, (u32, &RequestRecord)> = BTreeMap::new();
+    for record in records {
+        let Some(kind) = failure(record) else { continue };
+        let (count, first) = kinds.entry(kind).or_insert((0, record));
+        *count += 1;
+        if record.index < first.index {
+            *first = record;
+        }
+    }
+    let anomaly = |(failure, (count, first)): (FailureKind, (u32, &RequestRecord))| {
+        let detail = first.failure.as_ref().map(|failure| failure.detail.as_str());
+        let example = detail.unwrap_or("the run ended before the answer did");
+        Anomaly::RequestsFailed { failure, count, example: example.to_owned() }
+    };
+    kinds.into_iter().map(anomaly).collect()
+}
+
+fn fewer_requests(run: &Observation<'_>) -> Option<Anomaly> {
+    let sent = u32::try_from(run.records.len()).unwrap_or(u32::MAX);
+    (sent < run.asked).then_some(Anomaly::FewerRequests { asked: run.asked, sent })
+}
+
+fn tokens_not_reported(completed: &[&RequestRecord]) -> Option<Anomaly> {
+    let requests = count(completed, |record| !counted(record));
+    (0 < requests).then_some(Anomaly::TokensNotReported { requests })
+}
+
+/// Chunks are a lower bound of tokens, so only counted answers can be called short.
+fn short_answers(completed: &[&RequestRecord]) -> Option<Anomaly> {
+    let short =
+        |record: &RequestRecord| counted(record) && record.output_tokens() < record.asked_tokens;
+    let requests = count(completed, short);
+    (0 < requests).then_some(Anomaly::ShortAnswers { requests })
+}
+
+fn prefix_cache_hits(completed: &[&RequestRecord]) -> Option<Anomaly> {
+    let telling = || completed.iter().filter(|record| record.cached_tokens.is_some());
+    let cached_tokens = telling().filter_map(|record| record.cached_tokens).map(u64::from).sum();
+    let prompt = |record: &&&RequestRecord| {
+        u64::from(record.server_prompt_tokens.unwrap_or(record.prompt_tokens))
+    };
+    let prompt_tokens = telling().map(|record| prompt(&record)).sum();
+    let worth_a_word = CACHED_SHARE * (prompt_tokens as f64) < cached_tokens as f64;
+    worth_a_word.then_some(Anomaly::PrefixCacheHits { cached_tokens, prompt_tokens })
+}
+
+fn late_sends(client: Option<&ClientLag>) -> Option<Anomaly> {
+    let lag = client.filter(|lag| LATE_SEND_P99_MS < lag.send_lag_p99_ms)?;
+    Some(Anomaly::LateSends { p99_ms: lag.send_lag_p99_ms, max_ms: lag.send_lag_max_ms })
+}
+
+fn long_gap(completed: &[&RequestRecord]) -> Option<Anomaly> {
+    let gaps = completed.iter().copied().flat_map(arrival_gaps_ms).collect();
+    let gaps_ms = Samples::new(gaps);
+    let (gap_ms, median_ms) = (gaps_ms.max()?, gaps_ms.percentile(50.0)?);
+    let long = LONG_GAP_MS < gap_ms && LONG_GAP_FACTOR * median_ms < gap_ms;
+    long.then_some(Anomaly::LongGap { gap_ms, median_ms })
+}
+
+fn merged_tokens(completed: &[&RequestRecord]) -> Option<Anomaly> {
+    let per_chunk = || completed.iter().copied().flat_map(tokens_per_chunk).map(u64::from);
+    let (merged, all) = (per_chunk().filter(|tokens| 1 < *tokens).sum(), per_chunk().sum());
+    let share = ratio(merged, all).filter(|share| MERGED_SHARE < *share)?;
+    Some(Anomaly::MergedTokens { share })
+}
+
+/// Over the requests that had more chunks than tokens.
+fn split_tokens(completed: &[&RequestRecord]) -> Option<Anomaly> {
+    let sizes = completed.iter().filter(|record| counted(record)).map(|record| {
+        let (chunks, tokens) = (record.chunks.len() as u64, u64::from(record.output_tokens()));
+        (chunks, tokens)
+    });
+    let split: Vec<(u64, u64)> = sizes.filter(|(chunks, tokens)| tokens < chunks).collect();
+    let chunks = split.iter().map(|(chunks, _)| chunks).sum();
+    let tokens = split.iter().map(|(_, tokens)| tokens).sum();
+    (!split.is_empty()).then_some(Anomaly::SplitTokens { chunks, tokens })
+}
+
+fn comment_pings(records: &[RequestRecord]) -> Option<Anomaly> {
+    let count = records.iter().fold(0_u32, |sum, record| sum.saturating_add(record.pings));
+    (0 < count).then_some(Anomaly::CommentPings { count })
+}
+
+fn count(completed: &[&RequestRecord], holds: impl Fn(&RequestRecord) -> bool) -> u32 {
+    let count = completed.iter().filter(|record| holds(record)).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (0 < whole).then(|| part as f64 / whole as f64)
+}

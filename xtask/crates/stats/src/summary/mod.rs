@@ -1,0 +1,115 @@
+//! From the records of a run to its measurement.
+
+mod anomalies;
+
+use std::collections::BTreeMap;
+
+use domain::failure::FailureKind;
+use domain::request::RequestRecord;
+use domain::summary::{ClientLag, Measurement, RequestCounts, TokenCounts, TokenSource};
+
+use crate::metrics::{self, NS_PER_MS};
+use crate::samples::Samples;
+
+/// What was seen of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// Every request that was sent, in any order.
+    pub records: &'a [RequestRecord],
+    /// Requests that were to be sent.
+    pub asked: u32,
+    /// From the first request's start to the last answer's end, in ns.
+    pub duration_ns: u64,
+    /// CPU time that the load generator used, in ns, if it is known.
+    pub cpu_ns: Option<u64>,
+}
+
+/// Counts, metrics, the generator's own lag and everything unusual of a run.
+pub fn summarise(run: &Observation<'_>) -> Measurement {
+    let completed: Vec<_> = run.records.iter().filter(|record| record.completed()).collect();
+    let requests = count_requests(run.records, run.asked);
+    let tokens = count_tokens(&completed);
+    let client = client_lag(run);
+    let anomalies =
+        anomalies::find(&anomalies::Seen { run, completed: &completed, client: client.as_ref() });
+    let metrics = metrics::all(run.records, run.duration_ns);
+    Measurement { requests, tokens, metrics, client, anomalies }
+}
+
+/// Why a request did not complete, if it did not.
+///
+/// A record that neither failed nor completed was still in flight when the run ended.
+fn failure(record: &RequestRecord) -> Option<FailureKind> {
+    match &record.failure {
+        Some(failure) => Some(failure.kind),
+        None if record.completed() => None,
+        None => Some(FailureKind::Aborted),
+    }
+}
+
+/// Requests by how they ended; `asked` is how many were to be sent.
+pub fn count_requests(records: &[RequestRecord], asked: u32) -> RequestCounts {
+    let mut counts = RequestCounts { asked, completed: 0, failed: BTreeMap::new() };
+    for record in records {
+        match failure(record) {
+            Some(kind) => *counts.failed.entry(kind).or_insert(0) += 1,
+            None => counts.completed += 1,
+        }
+    }
+    counts
+}
+
+/// Tokens of completed requests, and who counted them.
+pub fn count_tokens(completed: &[&RequestRecord]) -> TokenCounts {
+    let sum = |of: fn(&RequestRecord) -> u32| {
+        completed.iter().map(|record| u64::from(of(record))).sum::<u64>()
+    };
+    let by_server: Option<u64> =
+        completed.iter().map(|record| record.server_prompt_tokens.map(u64::from)).sum();
+    let tells_cached = completed.iter().any(|record| record.cached_tokens.is_some());
+    let cached = completed.iter().filter_map(|record| record.cached_tokens.map(u64::from)).sum();
+    TokenCounts {
+        input: sum(|record| record.prompt_tokens),
+        input_by_server: by_server.filter(|_| !completed.is_empty()),
+        output: sum(RequestRecord::output_tokens),
+        output_source: token_source(completed),
+        output_asked: sum(|record| record.asked_tokens),
+        cached: tells_cached.then_some(cached),
+    }
+}
+
+/// The weakest source among the requests; of no request nothing is claimed.
+fn token_source(completed: &[&RequestRecord]) -> TokenSource {
+    let all = |has: fn(&RequestRecord) -> bool| completed.iter().all(|record| has(record));
+    if completed.is_empty() {
+        TokenSource::Chunks
+    } else if all(|record| record.server_output_tokens.is_some()) {
+        TokenSource::ServerUsage
+    } else if all(counted) {
+        TokenSource::Tool
+    } else {
+        TokenSource::Chunks
+    }
+}
+
+/// Whether somebody counted the request's tokens.
+const fn counted(record: &RequestRecord) -> bool {
+    record.server_output_tokens.is_some() || record.reported_output_tokens.is_some()
+}
+
+/// How late requests were sent, over all that were, and what the generator cost; absent unless
+/// both are known.
+fn client_lag(run: &Observation<'_>) -> Option<ClientLag> {
+    let lags = run.records.iter().filter_map(RequestRecord::send_lag_ns);
+    let lags_ms = Samples::new(lags.map(|lag_ns| lag_ns as f64 / NS_PER_MS).collect());
+    let cpu_ns = run.cpu_ns.filter(|_| 0 < run.duration_ns)?;
+    Some(ClientLag {
+        send_lag_median_ms: lags_ms.percentile(50.0)?,
+        send_lag_p99_ms: lags_ms.percentile(99.0)?,
+        send_lag_max_ms: lags_ms.max()?,
+        cpu_share: cpu_ns as f64 / run.duration_ns as f64,
+    })
+}
+
+#[cfg(test)]
+mod tests;
