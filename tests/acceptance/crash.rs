@@ -73,9 +73,11 @@ fn a_journal_that_was_tampered_with_is_not_believed() {
     ended(world.start(command));
     let journal = world.sessions().pop().unwrap().join("journal.jsonl");
     let text = fs::read_to_string(&journal).unwrap();
-    let lines: Vec<_> = text.lines().collect();
-    let reordered = [&lines[..2], &[lines[3], lines[2]], &lines[4..]].concat().join("\n") + "\n";
-    fs::write(&journal, reordered).unwrap();
+    // A step that succeeds before it has started.
+    let mut lines: Vec<_> = text.lines().collect();
+    let succeeded = lines.iter().position(|line| line.contains("step-succeeded")).unwrap();
+    lines[1..=succeeded].rotate_right(1);
+    fs::write(&journal, lines.join("\n") + "\n").unwrap();
     let session = journal.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     let refused = world.run(&["resume", &session]).expect(4);
     assert!(refused.stderr.contains("the journal is corrupt"), "{}", refused.transcript());

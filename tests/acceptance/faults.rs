@@ -60,7 +60,8 @@ fn bench(fault: Option<&str>) -> Outcome {
     args.extend(fault.as_deref());
     let ended = world.run(&args);
     assert_eq!(world.processes(), Vec::<u32>::new(), "{}", ended.transcript());
-    let junit = fs::read_to_string(world.sessions().pop().unwrap().join("junit.xml")).unwrap();
+    let session = world.sessions().pop().unwrap_or_else(|| panic!("{}", ended.transcript()));
+    let junit = fs::read_to_string(session.join("junit.xml")).unwrap();
     let journal = world.journal();
     let failed = journal.iter().filter(|entry| event(entry) == "step-failed");
     let failures = failed.map(|entry| format!("{}", entry["failure"]["class"].as_str().unwrap()));
@@ -89,7 +90,10 @@ fn write_skills(world: &World) {
             "framework-setup",
             &[("rung: health, within: ", "4s"), ("rung: port, within: ", "4s")][..],
         ),
-        ("benchmark-runner", &[("request_idle: ", "2s"), ("deadline: ", "60s")][..]),
+        (
+            "benchmark-runner",
+            &[("request_idle: ", "2s"), ("investigate_after: ", "20s"), ("deadline: ", "60s")][..],
+        ),
     ]);
     for (name, changes) in cuts {
         let mut text = fs::read_to_string(shipped.join(name).join("skill.yaml")).unwrap();

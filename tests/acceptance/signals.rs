@@ -1,5 +1,7 @@
 //! Ctrl-C and SIGTERM.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Child;
 
 use nix::sys::signal::Signal;
@@ -10,12 +12,28 @@ use crate::world::{Ended, World, ended, event, signal};
 fn long_bench(world: &World) -> Child {
     let args = ["bench", "--num-prompts", "2000", "--max-concurrency", "1"];
     let child = world.start(world.command(&args));
-    world.wait_for("the load", |journal| {
-        journal
-            .iter()
-            .any(|entry| event(entry) == "step-started" && entry["name"] == "sim/smoke#1/measure")
-    });
+    wait_for_the_load(world);
     child
+}
+
+/// Waits until the simulated server has received some requests of the load; the warm-up repeats
+/// the first one only.
+fn wait_for_the_load(world: &World) {
+    world.wait_for("the load", |journal| {
+        let measuring = journal.iter().any(|entry| entry["name"] == "sim/smoke#1/measure");
+        let port = journal.iter().find_map(|entry| entry["process"]["port"].as_u64());
+        measuring && port.is_some_and(|port| received(port, 5))
+    });
+}
+
+/// Whether the simulated server has received the request of this index.
+fn received(port: u64, index: u32) -> bool {
+    let mut stream = TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap())).unwrap();
+    let request = b"GET /sim/truth HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.contains(&format!("\"index\":{index},"))
 }
 
 fn assert_ended_cleanly(world: &World, ended: &Ended) {
@@ -63,11 +81,7 @@ fn a_server_that_ignores_sigterm_does_not_hold_a_cancelled_job_up() {
     let args = ["bench", "--num-prompts", "2000", "--max-concurrency", "1"];
     let args = [&args[..], &["--server-arg=--fault=ignore-sigterm"]].concat();
     let child = world.start(world.command(&args));
-    world.wait_for("the load", |journal| {
-        journal
-            .iter()
-            .any(|entry| event(entry) == "step-started" && entry["name"] == "sim/smoke#1/measure")
-    });
+    wait_for_the_load(&world);
     signal(&child, Signal::SIGTERM);
     let ended = ended(child).expect(143);
     assert_ended_cleanly(&world, &ended);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use domain::facts::Capabilities;
+use domain::failure::{FailureKind, RequestFailure};
 use domain::framework::Wire;
 use domain::profile::Profile;
 use domain::request::RequestRecord;
@@ -21,7 +22,7 @@ use crate::answer::LengthRule;
 use crate::clock;
 use crate::endpoint::{self, Endpoint};
 use crate::error::DriveError;
-use crate::exchange::{Job, Run, exchange};
+use crate::exchange::{Job, Run, Schedule, exchange};
 use crate::limits;
 use crate::patience::{GaveUp, Patience};
 use crate::progress::Progress;
@@ -122,12 +123,14 @@ pub async fn warm_up(
     if *stopped.borrow() {
         return Err(DriveError::Stopped);
     }
-    let failures = drive.records.into_iter().map(|record| record.failure);
-    let failures: Option<Vec<_>> = failures.collect();
-    match failures.and_then(|failures| failures.into_iter().next()) {
-        Some(first) => Err(DriveError::WarmUp { requests, first }),
-        None => Ok(()),
+    if requests == 0 || drive.records.iter().any(RequestRecord::completed) {
+        return Ok(());
     }
+    let first = drive.records.into_iter().find_map(|record| record.failure);
+    let first = first.unwrap_or_else(|| {
+        RequestFailure::new(FailureKind::DeadlineExceeded, "no request could be sent in time")
+    });
+    Err(DriveError::WarmUp { requests, first })
 }
 
 fn check_subject(order: &Order<'_>, verified: &Evidence<ServerVerified>) -> Result<(), DriveError> {
@@ -200,10 +203,13 @@ fn plan(
     // A server can be held to a length only if it was asked to go on to it.
     let forced = order.capabilities.forces_length && order.profile.ignore_eos;
     let length = if forced { LengthRule::Exact } else { LengthRule::AtMost };
+    let no_rate = order.profile.request_rate.per_second().is_none();
+    let closed = no_rate && order.profile.max_concurrency.is_some();
     Run {
         addresses,
         wire: order.wire,
         length,
+        schedule: if closed { Schedule::ClosedLoop } else { Schedule::OpenLoop },
         idle: order.idle,
         start,
         deadline: clock::later(start, order.deadline),
@@ -226,21 +232,22 @@ async fn dispatch(
     // Silence is no concern of the schedule: a request may be due hours after the one before.
     let mut patience = Patience::new(run.stop.clone(), run.deadline, Duration::MAX);
     for job in jobs {
-        let due = clock::later(run.start, job.due);
+        let scheduled = clock::later(run.start, job.due);
         let place = patience.wait(async {
-            // Even a timer for the past would give the place away to other tasks.
-            if clock::now() < due {
-                tokio::time::sleep_until(due.into()).await;
-            }
+            clock::until(scheduled).await;
             Arc::clone(&places).acquire_owned().await
         });
         let place = match place.await {
             Ok(place) => place,
             Err(GaveUp::Idle | GaveUp::Deadline | GaveUp::Stopped) => break,
         };
+        let due = match run.schedule {
+            Schedule::OpenLoop => scheduled,
+            Schedule::ClosedLoop => clock::now(),
+        };
         let run = Arc::clone(run);
         tasks.spawn(async move {
-            let record = exchange(&run, &job).await;
+            let record = exchange(&run, &job, due).await;
             drop(place);
             record
         });

@@ -19,12 +19,22 @@ use crate::progress::Progress;
 /// so that the server does not see its last write fail.
 const REST: Duration = Duration::from_secs(1);
 
+/// What makes a request due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schedule {
+    /// Its time, whether or not it may be sent already: waiting for a place makes it late.
+    OpenLoop,
+    /// A free place: there is no rate, so that nothing else could have wanted it sent earlier.
+    ClosedLoop,
+}
+
 /// What all requests of a run share.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) wire: Wire,
     pub(crate) length: LengthRule,
+    pub(crate) schedule: Schedule,
     pub(crate) idle: Duration,
     pub(crate) start: Instant,
     pub(crate) deadline: Instant,
@@ -36,18 +46,18 @@ pub(crate) struct Run {
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) index: u32,
-    /// When it is due, from the run's start.
+    /// When it may be sent at the earliest, from the run's start.
     pub(crate) due: Duration,
     pub(crate) bytes: Vec<u8>,
     pub(crate) prompt_tokens: u32,
     pub(crate) asked_tokens: u32,
 }
 
-/// Does one request. Gives nothing if the run was stopped before it was sent.
-pub(crate) async fn exchange(run: &Run, job: &Job) -> Option<RequestRecord> {
+/// Does one request that is due at `due`. Gives nothing if the run was stopped before it was sent.
+pub(crate) async fn exchange(run: &Run, job: &Job, due: Instant) -> Option<RequestRecord> {
     let mut patience = Patience::new(run.stop.clone(), run.deadline, run.idle);
     let begun = clock::now();
-    let mut record = blank(job);
+    let mut record = blank(job, clock::ns_between(run.start, due));
     let mut connection = match patience.wait(Connection::open(&run.addresses)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Some(failed(run, record, not_connected(&error))),
@@ -69,7 +79,7 @@ pub(crate) async fn exchange(run: &Run, job: &Job) -> Option<RequestRecord> {
     let (end, at) = read(run, &mut connection, &mut patience, &mut answer, sent).await;
     let rules = Rules { asked_tokens: job.asked_tokens, length: run.length };
     let outcome = answer.close(end, clock::ns_between(sent, at), rules);
-    Some(finished(run, record, outcome))
+    Some(finished(run, &record, outcome))
 }
 
 /// Reads until nothing more is needed. Gives how it ended, and when.
@@ -107,10 +117,10 @@ async fn read(
 }
 
 /// The record of a request of which nothing is known yet.
-fn blank(job: &Job) -> RequestRecord {
+fn blank(job: &Job, due_ns: u64) -> RequestRecord {
     RequestRecord {
         index: job.index,
-        due_ns: Some(clock::ns(job.due)),
+        due_ns: Some(due_ns),
         sent_ns: None,
         connect_ns: None,
         chunks: Vec::new(),
@@ -132,7 +142,7 @@ fn failed(run: &Run, record: RequestRecord, failure: RequestFailure) -> RequestR
     RequestRecord { failure: Some(failure), ..record }
 }
 
-fn finished(run: &Run, record: RequestRecord, outcome: Outcome) -> RequestRecord {
+fn finished(run: &Run, record: &RequestRecord, outcome: Outcome) -> RequestRecord {
     let Outcome { status, chunks, usage, pings, done_ns, failure } = outcome;
     match failure {
         Some(_) => run.progress.failed(),
@@ -147,7 +157,7 @@ fn finished(run: &Run, record: RequestRecord, outcome: Outcome) -> RequestRecord
         status,
         pings,
         failure,
-        ..record
+        ..*record
     }
 }
 

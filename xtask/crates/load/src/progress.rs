@@ -13,7 +13,7 @@ pub struct Progress(Arc<Counters>);
 
 #[derive(Debug)]
 struct Counters {
-    asked: AtomicU32,
+    asked: u32,
     sent: AtomicU32,
     completed: AtomicU32,
     failed: AtomicU32,
@@ -43,7 +43,7 @@ impl Progress {
     /// Counters for a load of `asked` requests, last heard now.
     pub fn new(asked: u32) -> Self {
         Self(Arc::new(Counters {
-            asked: AtomicU32::new(asked),
+            asked,
             sent: AtomicU32::new(0),
             completed: AtomicU32::new(0),
             failed: AtomicU32::new(0),
@@ -57,18 +57,13 @@ impl Progress {
     pub fn snapshot(&self) -> Snapshot {
         let heard = Duration::from_nanos(self.0.last_heard_ns.load(Ordering::Relaxed));
         Snapshot {
-            asked: self.0.asked.load(Ordering::Relaxed),
+            asked: self.0.asked,
             sent: self.0.sent.load(Ordering::Relaxed),
             completed: self.0.completed.load(Ordering::Relaxed),
             failed: self.0.failed.load(Ordering::Relaxed),
             tokens: self.0.tokens.load(Ordering::Relaxed),
             silent_for: self.0.origin.elapsed().saturating_sub(heard),
         }
-    }
-
-    /// The number of requests asked for became known, or changed.
-    pub fn set_asked(&self, asked: u32) {
-        self.0.asked.store(asked, Ordering::Relaxed);
     }
 
     /// A request was sent.

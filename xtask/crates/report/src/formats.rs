@@ -23,9 +23,10 @@ Everything that servegate measured. Nothing here is ever overwritten; times in n
 | `<framework>/<profile>-<timestamp>.json` | summary of that run: [RunSummary](#runsummary) |
 | `summary/comparison-<timestamp>.json` | frameworks side by side: [Comparison](#comparison) |
 | `runs/<session>/journal.jsonl` | what happened, one line an event: [Entry](#entry) |
-| `runs/<session>/requests.jsonl.gz` | one line a request: [RequestRecord](#requestrecord) |
 | `runs/<session>/junit.xml`, `summary.md` | reports for CI and for people; `servegate report` makes them again |
-| `runs/<session>/server.log` | what the server wrote |
+| `runs/<session>/<framework>/server.log` | what the server wrote |
+| `runs/<session>/<run>/requests.jsonl.gz` | one line a request: [RequestRecord](#requestrecord) |
+| `runs/<session>/<run>/gpu.jsonl` | what the GPUs did, one line a sample |
 | `baselines/<key>.json` | committed: earlier runs to compare with, a list of [RunSummary](#runsummary) |
 | `published/` | committed: results worth reading, with their environment |
 

@@ -10,12 +10,12 @@ pub mod html;
 pub mod junit;
 pub mod lines;
 pub mod markdown;
-pub mod number;
+mod number;
 pub mod run_report;
 pub mod session;
 pub mod table;
 #[cfg(test)]
 mod testing;
-pub mod text;
+mod text;
 
 pub use session::SessionView;

@@ -77,7 +77,9 @@ pub fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::GpuHealthy { subject, findings } => healthy(subject, findings),
         Outcome::Launched { url, command } if command.is_empty() => format!("attached to {url}"),
-        Outcome::Launched { url, command } => format!("{url} by `{}`", command.join(" ")),
+        Outcome::Launched { url, command } => {
+            format!("started `{}`, to serve at {url}", command.join(" "))
+        }
         Outcome::ServerVerified { server } => verified(server),
         Outcome::Prepared { vram_mib, rungs } => prepared(*vram_mib, rungs),
         Outcome::Measured { engine, completed, failed, raw } => {
@@ -122,7 +124,8 @@ const fn class(class: FailureClass) -> &'static str {
     }
 }
 
-const fn stop(by: StopRequest) -> &'static str {
+/// How a session was asked to stop.
+pub(crate) const fn stop(by: StopRequest) -> &'static str {
     match by {
         StopRequest::Asked => "asked to stop: the running step goes on, a second Ctrl-C ends it",
         StopRequest::Insisted => "asked to stop again: the running step is ended",
@@ -130,6 +133,7 @@ const fn stop(by: StopRequest) -> &'static str {
     }
 }
 
+/// What would not go.
 pub(crate) fn left_behind(pids: &[u32]) -> String {
     let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
     format!("could not be ended: processes {}", pids.join(", "))

@@ -9,9 +9,9 @@ use domain::facts::{Environment, Severity};
 use domain::metric::{Latency, Metric, Stat};
 use domain::summary::RunSummary;
 
-use crate::lines::{failure, left_behind};
+use crate::lines::{failure, left_behind, stop};
 use crate::number::{change, mean, readable_or_unknown};
-use crate::session::{SessionView, StepState};
+use crate::session::{SessionView, StepState, WRITES_REPORTS, kind};
 use crate::text::markdown as escaped;
 
 /// Rows of a table; the rest is counted.
@@ -62,7 +62,9 @@ fn headline(session: &SessionView) -> String {
     let failed = (0 < failed).then(|| format!("**{}**", counted(failed, "step", "failed")));
     let exit = session.exit.map(|exit| format!("exit code {}: {}", exit.code(), exit.meaning()));
     let runs = counted(session.runs.len(), "run", "saved");
-    let parts: Vec<String> = failed.into_iter().chain(verdict).chain([runs]).chain(exit).collect();
+    let stopped = session.stop.map(|by| stop(by).to_owned());
+    let parts = failed.into_iter().chain(verdict).chain(stopped).chain([runs]).chain(exit);
+    let parts: Vec<String> = parts.collect();
     format!("## servegate {}\n\n{}\n", cell(id), parts.join(" · "))
 }
 
@@ -78,11 +80,14 @@ fn failures(session: &SessionView) -> String {
     let failed = failed_steps(session).map(|(name, why)| [name.to_owned(), why]);
     let left = (!session.left_behind.is_empty()).then(|| left_behind(&session.left_behind));
     let left = left.map(|left| ["cleanup".to_owned(), left]);
-    let skipped = session.steps.iter().filter_map(|step| match &step.state {
+    let not_done = session.steps.iter().filter_map(|step| match &step.state {
         StepState::Skipped(why) => Some([step.name.clone(), format!("not done: {why}")]),
+        StepState::Running if kind(&step.name) != WRITES_REPORTS => {
+            Some([step.name.clone(), "the journal ends in this step".to_owned()])
+        }
         StepState::Running | StepState::Succeeded(_) | StepState::Failed(_) => None,
     });
-    let rows: Vec<_> = left.into_iter().chain(failed).chain(skipped).map(Vec::from).collect();
+    let rows: Vec<_> = left.into_iter().chain(failed).chain(not_done).map(Vec::from).collect();
     section("Failures", &table(&["step", "what happened"], &rows))
 }
 

@@ -11,6 +11,9 @@ use domain::timestamp::Timestamp;
 
 use crate::lines;
 
+/// What a step does that writes reports: it cannot tell in them how it ended itself.
+pub(crate) const WRITES_REPORTS: &str = "write-reports";
+
 /// Everything that a report can say of a session.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionView {

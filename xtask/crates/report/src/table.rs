@@ -1,15 +1,18 @@
 //! The comparison across frameworks for the terminal.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use stats::Comparison;
 use stats::compare::{Cell, ProfileComparison, Row};
 
-use crate::number::{UNKNOWN, readable};
+use crate::number::{UNKNOWN, readable, with_spread};
 use crate::text::one_line;
 
 /// Width that the table keeps to, in columns, as long as every cell can.
 const WIDTH: u16 = 80;
+
+/// A rule below the heading and no other line.
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Longest text in a heading or a finding, in characters.
 const LONGEST: usize = 400;
@@ -38,7 +41,7 @@ fn profile(comparison: &ProfileComparison) -> String {
 
 fn grid(comparison: &ProfileComparison) -> Table {
     let mut grid = Table::new();
-    grid.load_style(UTF8_HORIZONTAL_ONLY);
+    grid.load_style(STYLE);
     grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     let titles = comparison.columns.iter().map(|column| one_line(&column.title, LONGEST));
     grid.set_header([String::new()].into_iter().chain(titles));
@@ -60,7 +63,8 @@ fn counted(label: &str, counts: impl Iterator<Item = u32>) -> Vec<String> {
 
 fn metric(row: &Row) -> Vec<String> {
     let card = row.metric.card();
-    let mark = |at| if row.best == Some(at) { " *" } else { "" };
+    // Blanks of the mark's width keep numbers below one another.
+    let mark = |at| if row.best == Some(at) { " *" } else { "  " };
     let cells =
         row.cells.iter().enumerate().map(|(at, cell)| format!("{}{}", shown(*cell), mark(at)));
     [format!("{} ({})", card.title, card.unit)].into_iter().chain(cells).collect()
@@ -70,7 +74,7 @@ fn metric(row: &Row) -> Vec<String> {
 pub(crate) fn shown(cell: Option<Cell>) -> String {
     let Some(cell) = cell else { return UNKNOWN.to_owned() };
     match cell.spread {
-        Some(spread) => format!("{} ± {}", readable(cell.mean), readable(spread)),
+        Some(spread) => with_spread(cell.mean, spread),
         None => readable(cell.mean),
     }
 }

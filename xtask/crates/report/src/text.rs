@@ -5,19 +5,19 @@
 const CUT: char = '…';
 
 /// What XML 1.0 can hold, without terminal escapes: line breaks and tabs stay.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     without_escapes(text).chars().filter(|c| is_xml_char(*c)).collect()
 }
 
 /// On one line of at most `longest` characters.
-pub fn one_line(text: &str, longest: usize) -> String {
+pub(crate) fn one_line(text: &str, longest: usize) -> String {
     let printable = printable(text);
     let words: Vec<&str> = printable.split_whitespace().collect();
     shortened(&words.join(" "), longest)
 }
 
 /// At most `longest` characters, the last of which says that there was more.
-pub fn shortened(text: &str, longest: usize) -> String {
+pub(crate) fn shortened(text: &str, longest: usize) -> String {
     if text.chars().count() <= longest {
         return text.to_owned();
     }
@@ -25,7 +25,7 @@ pub fn shortened(text: &str, longest: usize) -> String {
 }
 
 /// One line of Markdown that shows the text as it is, also within a table.
-pub fn markdown(text: &str, longest: usize) -> String {
+pub(crate) fn markdown(text: &str, longest: usize) -> String {
     let mut escaped = String::new();
     for c in one_line(text, longest).chars() {
         match c {
@@ -40,7 +40,7 @@ pub fn markdown(text: &str, longest: usize) -> String {
 }
 
 /// HTML that shows the text as it is, in an element or a quoted attribute.
-pub fn html(text: &str) -> String {
+pub(crate) fn html(text: &str) -> String {
     let mut escaped = String::new();
     for c in printable(text).chars() {
         match c {

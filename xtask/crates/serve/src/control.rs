@@ -207,11 +207,17 @@ impl Answer {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
     /// The request failed on its way or took too long.
-    #[error("{}", reason(.0))]
-    Http(#[from] reqwest::Error),
+    #[error("{0}")]
+    Http(String),
     /// The answer has no end.
     #[error("the answer is larger than {} MiB", ANSWER_BYTES >> 20)]
     TooLarge,
+}
+
+impl From<reqwest::Error> for NoAnswer {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Http(reason(&error))
+    }
 }
 
 /// What went wrong, without the URL that reqwest puts into its text and without its causes'

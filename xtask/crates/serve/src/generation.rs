@@ -78,7 +78,11 @@ impl GenerationError {
 
     /// Whether asking again may do: the server is not there yet or is busy.
     pub(crate) const fn may_pass(&self) -> bool {
-        matches!(self, Self::NoAnswer(_) | Self::Status(Answer { status: 429 | 502..=504, .. }))
+        matches!(
+            self,
+            Self::NoAnswer(NoAnswer::Http(_))
+                | Self::Status(Answer { status: 429 | 502..=504, .. })
+        )
     }
 }
 

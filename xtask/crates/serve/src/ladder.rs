@@ -11,10 +11,10 @@ use skill::setup::{RungLimit, Verify};
 
 use crate::about::about;
 use crate::cache::flush_once;
-use crate::control::{Endpoint, NoAnswer};
+use crate::control::Endpoint;
 use crate::frameworks::traits;
 use crate::launch::Server;
-use crate::rungs::Climber;
+use crate::rungs::{Climber, Started};
 
 /// One look at a rung.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +80,8 @@ pub async fn verify(
 ) -> ServerFacts {
     let since = child.as_ref().map_or_else(Instant::now, |server| server.released_at);
     let pid = child.as_ref().map(|server| server.process().pid);
-    let process = child.as_ref().map(|server| server.process().clone());
-    let mut climber = Climber::new(endpoint, limits, process);
+    let started = child.as_deref().map(Started::new);
+    let mut climber = Climber::new(endpoint, limits, started);
     let mut rungs: Vec<RungReport> = Vec::new();
     for limit in &limits.rungs {
         let outcome = climb_watched(&mut climber, child.as_deref_mut(), limit, limits).await;
@@ -138,19 +138,21 @@ async fn climb_watched(
 
 async fn climb(climber: &mut Climber<'_>, limit: &RungLimit, limits: &Verify) -> RungOutcome {
     let time = Time::new(limit.within.0, limits.request_within.0);
+    let mut last_seen = "nothing".to_owned();
     loop {
         match climber.look(limit.rung, &time).await {
             Look::Done(outcome) => return outcome,
-            Look::Again(seen) if time.is_up() => return RungOutcome::Failed(late(&seen, limit)),
-            Look::Again(_) => tokio::time::sleep(limits.poll_every.0).await,
-            Look::GoOn if time.is_up() => return RungOutcome::Failed(late("unfinished", limit)),
+            Look::Again(seen) => {
+                last_seen = seen;
+                tokio::time::sleep(limits.poll_every.0.min(time.left())).await;
+            }
             Look::GoOn => {}
         }
+        if time.is_up() {
+            let within = limit.within;
+            return RungOutcome::Failed(format!("not within {within}; last seen: {last_seen}"));
+        }
     }
-}
-
-fn late(seen: &str, limit: &RungLimit) -> String {
-    format!("not within {}; last seen: {seen}", limit.within)
 }
 
 fn millis(since: Instant) -> u64 {
@@ -189,7 +191,7 @@ pub async fn healthy(endpoint: &Endpoint, within: Duration) -> Result<(), NotHea
     match endpoint.get(path, within).await {
         Ok(answer) if answer.is_ok() => Ok(()),
         Ok(answer) => Err(NotHealthy::Answered { url, seen: answer.shown() }),
-        Err(error) => Err(NotHealthy::NoAnswer { url, reason: NoAnswer::to_string(&error) }),
+        Err(error) => Err(NotHealthy::NoAnswer { url, reason: error.to_string() }),
     }
 }
 
@@ -198,14 +200,17 @@ const FLUSH_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Empties the prefix cache, where the server can, and says how that went.
 ///
-/// `model` is the name that requests bear; Ollama needs it.
+/// `model` is the name that requests bear; Ollama needs it. The report's time counts from the
+/// call.
 pub async fn flush(endpoint: &Endpoint, model: &str, within: Duration) -> RungReport {
     let since = Instant::now();
     let time = Time::new(within, within);
     let outcome = loop {
         match flush_once(endpoint, model, &time).await {
             Look::Done(outcome) => break outcome,
-            Look::Again(seen) if time.is_up() => break RungOutcome::Failed(seen),
+            Look::Again(seen) if time.left() <= FLUSH_AGAIN_AFTER => {
+                break RungOutcome::Failed(seen);
+            }
             Look::Again(_) | Look::GoOn => tokio::time::sleep(FLUSH_AGAIN_AFTER).await,
         }
     };

@@ -127,7 +127,8 @@ impl LaunchError {
 /// [`LaunchError`]; nothing is left behind.
 pub fn prepare(spec: &LaunchSpec, healthy: &Evidence<GpuHealthy>) -> Result<Held, LaunchError> {
     let proven = healthy.subject();
-    match spec.gpu_uuids.iter().find(|uuid| !proven.contains(uuid.as_str())) {
+    let is_proven = |uuid: &String| proven.split(',').any(|one| one == uuid);
+    match spec.gpu_uuids.iter().find(|uuid| !is_proven(uuid)) {
         None => hold(spec),
         Some(uuid) => Err(LaunchError::OtherDevice { uuid: uuid.clone(), healthy: proven.into() }),
     }
@@ -263,6 +264,11 @@ impl Server {
     /// The process, as in the journal.
     pub const fn process(&self) -> &ServerProcess {
         &self.process
+    }
+
+    /// The id of the session that it belongs to.
+    pub(crate) fn session_tag(&self) -> &str {
+        &self.session_tag
     }
 
     /// Where it is talked to.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::facts::{Capabilities, Rung, RungOutcome, ServerProcess};
+use domain::facts::{Capabilities, Rung, RungOutcome};
 use domain::framework::Wire;
 use serde_json::Value;
 use skill::setup::Verify;
@@ -13,15 +13,37 @@ use crate::control::{Answer, Endpoint};
 use crate::frameworks::{Activity, Generation, ModelList, traits};
 use crate::generation::{Ask, Generated, Length, Usage, generate};
 use crate::ladder::{Look, Time};
+use crate::launch::Server;
+use crate::process::tag;
 use crate::{port, procfs};
+
+/// The process of a server that was started here.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pid: u32,
+    /// The tag that everything of it carries.
+    variable: String,
+}
+
+impl Started {
+    pub(crate) fn new(server: &Server) -> Self {
+        Self { pid: server.process().pid, variable: tag(server.session_tag()) }
+    }
+
+    /// Whether a process belongs to the server.
+    fn owns(&self, pid: u32) -> bool {
+        let in_session = procfs::stat(pid).is_some_and(|stat| stat.session == self.pid);
+        in_session || procfs::carries(pid, &self.variable)
+    }
+}
 
 /// What is known on the way up.
 #[derive(Debug)]
 pub(crate) struct Climber<'a> {
     endpoint: &'a Endpoint,
     limits: &'a Verify,
-    /// What was started; absent when attached.
-    process: Option<ServerProcess>,
+    /// Absent when attached.
+    started: Option<Started>,
     /// Found by the rung `model`.
     model: Option<String>,
     /// Ways to ask for a generation that were not refused yet, the best first.
@@ -35,7 +57,7 @@ impl<'a> Climber<'a> {
     pub(crate) fn new(
         endpoint: &'a Endpoint,
         limits: &'a Verify,
-        process: Option<ServerProcess>,
+        started: Option<Started>,
     ) -> Self {
         let asks = asks(traits(endpoint.framework()).generation);
         let model = endpoint.model().map(str::to_owned);
@@ -43,7 +65,7 @@ impl<'a> Climber<'a> {
         let capabilities =
             Capabilities { forces_length: false, reports_usage: false, flushes_cache: false };
         let (warmed_up, quiet_since) = (0, None);
-        Self { endpoint, limits, process, model, asks, capabilities, warmed_up, quiet_since }
+        Self { endpoint, limits, started, model, asks, capabilities, warmed_up, quiet_since }
     }
 
     /// The model to put into requests: the one found, else the one named.
@@ -75,12 +97,12 @@ impl<'a> Climber<'a> {
 
     /// That it lives on is watched all the way up.
     fn process(&self) -> Look {
-        let Some(process) = &self.process else {
+        let Some(Started { pid, .. }) = self.started else {
             return Look::not_available("attached to a server that was not started here");
         };
-        match procfs::stat(process.pid) {
-            Some(stat) if !stat.is_zombie() => Look::passed(format!("process {}", process.pid)),
-            Some(_) | None => Look::Again(format!("process {} has ended", process.pid)),
+        match procfs::stat(pid) {
+            Some(stat) if !stat.is_zombie() => Look::passed(format!("process {pid}")),
+            Some(_) | None => Look::Again(format!("process {pid} has ended")),
         }
     }
 
@@ -98,13 +120,15 @@ impl<'a> Climber<'a> {
     /// Whether the port is held by the server that was started, and not by somebody who was
     /// faster.
     fn own_port(&self, port: u16) -> Look {
-        let holder = self.process.as_ref().and_then(|_| port::listener(port));
-        let session = holder.and_then(procfs::stat).map(|stat| stat.session);
-        match (&self.process, holder, session) {
-            (Some(process), Some(holder), Some(session)) if session != process.pid => {
-                Look::failed(format!("port {port} is held by process {holder}, not by the server"))
+        let stranger = self.started.as_ref().and_then(|started| {
+            // A listener that cannot be seen from here says nothing either way.
+            port::listener(port).filter(|holder| !started.owns(*holder))
+        });
+        match stranger {
+            None => Look::passed(format!("port {port} accepts connections")),
+            Some(pid) => {
+                Look::failed(format!("port {port} is held by process {pid}, not by the server"))
             }
-            _ => Look::passed(format!("port {port} accepts connections")),
         }
     }
 
@@ -174,9 +198,15 @@ impl<'a> Climber<'a> {
         };
         let tokens = self.limits.generation_tokens;
         match generate(self.endpoint, self.name(), tokens, ask, time.left()).await {
-            Ok(_) => {
+            Ok(generated) => {
                 self.warmed_up += 1;
-                Look::GoOn
+                let kind = traits(self.endpoint.framework()).generation;
+                match weigh(kind, tokens, &generated) {
+                    RungOutcome::Passed(_) => Look::GoOn,
+                    wrong @ (RungOutcome::Failed(_) | RungOutcome::NotAvailable(_)) => {
+                        Look::Done(wrong)
+                    }
+                }
             }
             Err(error) if error.may_pass() => Look::Again(error.to_string()),
             Err(error) => Look::failed(error.to_string()),

@@ -137,11 +137,11 @@ fn count() -> RangedU64ValueParser<u32> {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    number(text, "a number above 0", |n| 0.0 < n && n <= f64::MAX)
+    number(text, "a number above 0", |n| 0.0 < n && n.is_finite())
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {
-    number(text, "a number from 0", |n| 0.0 <= n && n <= f64::MAX)
+    number(text, "a number from 0", |n| (0.0..=f64::MAX).contains(&n))
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -21,23 +21,82 @@ pub(crate) fn is_held_back(app: &App, path: &str) -> bool {
     app.is_loading() && !path.starts_with("/sim/")
 }
 
+/// What there is besides generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Health,
+    HealthGenerate,
+    Models,
+    Version,
+    ServerInfo,
+    ModelInfo,
+    Metrics,
+    OllamaTags,
+    OllamaPs,
+    FlushCache,
+    ResetPrefixCache,
+    Gpu,
+    Truth,
+}
+
+impl Endpoint {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/health" => Some(Self::Health),
+            "/health_generate" => Some(Self::HealthGenerate),
+            "/v1/models" => Some(Self::Models),
+            "/version" | "/api/version" => Some(Self::Version),
+            "/server_info" | "/get_server_info" => Some(Self::ServerInfo),
+            "/model_info" | "/get_model_info" => Some(Self::ModelInfo),
+            "/metrics" => Some(Self::Metrics),
+            "/api/tags" => Some(Self::OllamaTags),
+            "/api/ps" => Some(Self::OllamaPs),
+            "/flush_cache" => Some(Self::FlushCache),
+            "/reset_prefix_cache" => Some(Self::ResetPrefixCache),
+            "/sim/gpu" => Some(Self::Gpu),
+            "/sim/truth" => Some(Self::Truth),
+            _ => None,
+        }
+    }
+
+    const fn methods(self) -> &'static [&'static str] {
+        match self {
+            Self::Health | Self::HealthGenerate | Self::Models | Self::Version => &["GET"],
+            Self::ServerInfo | Self::ModelInfo | Self::Metrics => &["GET"],
+            Self::OllamaTags | Self::OllamaPs | Self::Gpu => &["GET"],
+            Self::FlushCache => &["GET", "POST"],
+            Self::ResetPrefixCache => &["POST"],
+            Self::Truth => &["GET", "DELETE"],
+        }
+    }
+}
+
 /// Answers a request that is not for generation.
 pub(crate) async fn answer(app: &App, request: &Request) -> Response {
-    let path = request.path.as_str();
-    let Some(methods) = methods(path) else {
-        return error(404, &format!("there is nothing at `{path}`"));
+    let Some(endpoint) = Endpoint::at(&request.path) else {
+        return error(404, &format!("there is nothing at `{}`", request.path));
     };
-    if !methods.contains(&request.method.as_str()) {
-        return error(405, &format!("this path takes {}", methods.join(" and ")));
+    if !endpoint.methods().contains(&request.method.as_str()) {
+        return error(405, &format!("this path takes {}", endpoint.methods().join(" and ")));
     }
-    match (path, request.method.as_str()) {
-        ("/health_generate", _) => health_generate(app).await,
-        ("/sim/truth", "DELETE") => {
+    match endpoint {
+        Endpoint::Health => Response::text(200, ""),
+        Endpoint::HealthGenerate => health_generate(app).await,
+        Endpoint::Models => Response::json(200, &models(app)),
+        Endpoint::Version => Response::json(200, &json!({ "version": VERSION })),
+        Endpoint::ServerInfo => Response::json(200, &server_info(app)),
+        Endpoint::ModelInfo => Response::json(200, &model_info(app)),
+        Endpoint::Metrics => Response::text(200, metrics(app)),
+        Endpoint::OllamaTags => Response::json(200, &json!({ "models": [ollama_model(app)] })),
+        Endpoint::OllamaPs => Response::json(200, &json!({ "models": [ollama_running(app)] })),
+        Endpoint::FlushCache => flushed(app.driver.flush(), "the prefix cache is empty\n"),
+        Endpoint::ResetPrefixCache => flushed(app.driver.flush(), ""),
+        Endpoint::Gpu => Response::json(200, &gpu::facts(app.driver.load())),
+        Endpoint::Truth if request.method == "DELETE" => {
             app.truth.clear();
             Response::json(200, &json!({ "cleared": true }))
         }
-        ("/sim/truth", _) => truth(app, &request.query),
-        _ => report(app, path),
+        Endpoint::Truth => truth(app, &request.query),
     }
 }
 
@@ -52,37 +111,6 @@ pub(crate) const fn reason(status: u16) -> &'static str {
         429 => "too many requests",
         503 => "the model is still being loaded",
         _ => "the engine failed",
-    }
-}
-
-/// The methods that a path takes; `None` if there is no such path.
-fn methods(path: &str) -> Option<&'static [&'static str]> {
-    match path {
-        "/health" | "/health_generate" | "/v1/models" | "/version" | "/metrics" => Some(&["GET"]),
-        "/server_info" | "/get_server_info" | "/model_info" | "/get_model_info" => Some(&["GET"]),
-        "/api/tags" | "/api/version" | "/api/ps" | "/sim/gpu" => Some(&["GET"]),
-        "/flush_cache" => Some(&["GET", "POST"]),
-        "/reset_prefix_cache" => Some(&["POST"]),
-        "/sim/truth" => Some(&["GET", "DELETE"]),
-        _ => None,
-    }
-}
-
-/// The paths that answer at once.
-fn report(app: &App, path: &str) -> Response {
-    match path {
-        "/health" => Response::text(200, ""),
-        "/v1/models" => Response::json(200, &models(app)),
-        "/version" | "/api/version" => Response::json(200, &json!({ "version": VERSION })),
-        "/server_info" | "/get_server_info" => Response::json(200, &server_info(app)),
-        "/model_info" | "/get_model_info" => Response::json(200, &model_info(app)),
-        "/metrics" => Response::text(200, metrics(app)),
-        "/api/tags" => Response::json(200, &json!({ "models": [ollama_model(app)] })),
-        "/api/ps" => Response::json(200, &json!({ "models": [ollama_running(app)] })),
-        "/sim/gpu" => Response::json(200, &gpu::facts(app.driver.load())),
-        "/flush_cache" => flushed(app.driver.flush(), "the prefix cache is empty\n"),
-        "/reset_prefix_cache" => flushed(app.driver.flush(), ""),
-        _ => error(404, &format!("there is nothing at `{path}`")),
     }
 }
 

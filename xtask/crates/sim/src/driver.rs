@@ -28,7 +28,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     engine: Engine,
-    sinks: HashMap<RequestId, mpsc::Sender<Made>>,
+    sinks: HashMap<RequestId, mpsc::Sender<Token>>,
 }
 
 impl Driver {
@@ -83,8 +83,9 @@ impl Driver {
             at += step.cost;
             tokio::time::sleep_until(at).await;
             let mut state = self.state();
+            let at = Instant::now();
             for made in state.engine.finish(&step) {
-                state.deliver(made);
+                state.deliver(Token { made, at });
             }
         }
     }
@@ -105,11 +106,12 @@ impl Driver {
 }
 
 impl State {
-    fn deliver(&mut self, made: Made) {
+    fn deliver(&mut self, token: Token) {
+        let made = token.made;
         if let Some(sink) = self.sinks.get(&made.id) {
             // Nobody listens any more to a request that was detached; its work is done all the
             // same.
-            let _unheard = sink.try_send(made);
+            let _unheard = sink.try_send(token);
         }
         if made.finish.is_some() {
             self.sinks.remove(&made.id);
@@ -117,18 +119,27 @@ impl State {
     }
 }
 
+/// A token, and when the engine handed it out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token {
+    /// The token.
+    pub(crate) made: Made,
+    /// When.
+    pub(crate) at: Instant,
+}
+
 /// A queued job. Dropping it aborts the job, as a client that goes away does.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     driver: Driver,
     id: RequestId,
-    tokens: mpsc::Receiver<Made>,
+    tokens: mpsc::Receiver<Token>,
     detached: bool,
 }
 
 impl Ticket {
     /// The next token; `None` after the last.
-    pub(crate) async fn next(&mut self) -> Option<Made> {
+    pub(crate) async fn next(&mut self) -> Option<Token> {
         self.tokens.recv().await
     }
 

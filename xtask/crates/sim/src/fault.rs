@@ -1,7 +1,8 @@
 //! What can be made to go wrong.
 //!
-//! A fault of a request still costs the engine the request's full work, so that no fault makes
-//! the server faster than it would be without.
+//! A fault of a request still costs the engine the request's full work, and what comes after a
+//! stall comes later by its length, not in a burst: no fault makes the server faster than it
+//! would be without.
 
 use std::fmt;
 use std::str::FromStr;
@@ -62,7 +63,7 @@ faults! {
     MalformedJson => "malformed-json", Effect::Middle(Middle::Malformed);
     /// A comment line before each event. Not a failure.
     CommentPings => "comment-pings", Effect::Shape;
-    /// Up to four tokens in an event. Not a failure.
+    /// Up to four tokens in an event, after the first. Not a failure.
     MergedTokens => "merged-tokens", Effect::Shape;
     /// Each token in two events. Not a failure.
     SplitTokens => "split-tokens", Effect::Shape;

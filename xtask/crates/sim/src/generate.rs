@@ -295,7 +295,7 @@ async fn collect(app: &App, connection: &mut Connection, ticket: &mut Ticket) ->
     let mut collected = Collected { text, cached_tokens, finish, first_token_ns: None };
     while collected.finish.is_none() {
         let made = tokio::select! {
-            made = ticket.next() => made?,
+            token = ticket.next() => token?.made,
             () = connection.gone() => return None,
         };
         collected.first_token_ns.get_or_insert_with(|| app.clock.now_ns());

@@ -50,7 +50,7 @@ pub async fn serve(
 
 /// Starts a server on a free port of 127.0.0.1, as a task of the current runtime.
 pub async fn start(config: Config) -> io::Result<Running> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into())?;
     let addr = listener.local_addr()?;
     let app = Arc::new(app::App::new(config));
     let truth = app.truth.clone();

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -70,6 +70,7 @@ fn run(args: &SimArgs) -> Result<(), Failed> {
     if has(Fault::Orphan) {
         leave_orphan().map_err(Failed::Orphan)?;
     }
+    raise_file_limit();
     // One thread: what the truth log says is then not blurred by hand-overs between threads.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failed::Runtime)?.block_on(listen(args))
@@ -80,7 +81,7 @@ async fn listen(args: &SimArgs) -> Result<(), Failed> {
     let (stop, stopped) = watch::channel(false);
     let signals = Signals::new(&args.config).map_err(Failed::Runtime)?;
     let wanted = SocketAddr::new(args.host, args.port);
-    let listener = TcpListener::bind(wanted).await.map_err(|e| Failed::Listen(wanted, e))?;
+    let listener = server::bind(wanted).map_err(|e| Failed::Listen(wanted, e))?;
     let addr = listener.local_addr().map_err(|e| Failed::Listen(wanted, e))?;
     let app = Arc::new(App::new(args.config.clone()));
     announce(addr)?;
@@ -89,6 +90,15 @@ async fn listen(args: &SimArgs) -> Result<(), Failed> {
     server::run(listener, app, stopped).await?;
     log("stopped");
     Ok(())
+}
+
+/// A connection is an open file, and the usual limit of 1024 is less than a load may need.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        log(&format!("the limit of open files stays as it is: {error}"));
+    }
 }
 
 fn announce(addr: SocketAddr) -> io::Result<()> {

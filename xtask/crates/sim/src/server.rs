@@ -1,10 +1,11 @@
 //! The server: accepts connections and answers their requests until it is told to stop.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -33,6 +34,20 @@ pub(crate) enum After {
 #[derive(Debug, thiserror::Error)]
 #[error("the server crashed, as the fault `crash` wants it to")]
 struct Crashed;
+
+/// Listens on an address, with a queue that a burst of connections fits into: one that does not
+/// is retried by the kernel a second later, which would look like a slow server.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    const BACKLOG: u32 = 4096;
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A port that the last server has just left can be taken again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until `stop` says so, its sender is gone, or the fault `crash` strikes.
 pub(crate) async fn run(

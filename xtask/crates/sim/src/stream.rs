@@ -74,6 +74,23 @@ fn drip_cuts(length: usize) -> Vec<(usize, usize)> {
     starts.zip(ends.iter().copied()).collect()
 }
 
+fn delay_from_start(strike: Option<Strike>) -> Duration {
+    let stalls = |strike: &Strike| {
+        strike.fault == Fault::Hang || strike.fault == Fault::StallBeforeFirstToken
+    };
+    strike.filter(stalls).and_then(|strike| strike.lasts).unwrap_or(Duration::ZERO)
+}
+
+/// The next token, once it is due. After a stall everything comes later by its length: a burst
+/// of what has piled up would look like a fast server.
+async fn due(ticket: &mut Ticket, delay: Duration) -> Option<Made> {
+    let token = ticket.next().await?;
+    if !delay.is_zero() {
+        tokio::time::sleep_until(token.at + delay).await;
+    }
+    Some(token.made)
+}
+
 /// An answer on its way.
 struct Stream<'a> {
     app: &'a App,
@@ -88,6 +105,8 @@ struct Stream<'a> {
     sent_tokens: u32,
     cached_tokens: u32,
     first_token_ns: Option<u64>,
+    /// How much later than made tokens are sent.
+    delay: Duration,
     /// The fault that comes in the middle, until it has come.
     middle: Option<(Strike, Middle)>,
 }
@@ -104,6 +123,7 @@ impl<'a> Stream<'a> {
             sent_tokens: 0,
             cached_tokens: 0,
             first_token_ns: None,
+            delay: delay_from_start(generation.strike),
             middle: generation.strike.and_then(|strike| Some((strike, strike.middle()?))),
         }
     }
@@ -133,7 +153,7 @@ impl<'a> Stream<'a> {
     async fn all_tokens(&mut self, ticket: &mut Ticket) -> Result<Finish, Cut> {
         loop {
             let made = tokio::select! {
-                made = ticket.next() => made.ok_or(Cut::Gone)?,
+                made = due(ticket, self.delay) => made.ok_or(Cut::Gone)?,
                 () = self.connection.gone() => return Err(Cut::Gone),
             };
             self.take(made);
@@ -161,7 +181,8 @@ impl<'a> Stream<'a> {
     async fn send_tokens(&mut self, finish: Option<Finish>) -> Result<(), Cut> {
         let waiting = self.tokens - self.sent_tokens;
         let merged = self.generation.is_struck_by(Fault::MergedTokens);
-        if merged && waiting < MERGED && finish.is_none() {
+        // The first token goes alone: held back, it would take its wait from the time per token.
+        if merged && self.sent_tokens != 0 && waiting < MERGED && finish.is_none() {
             return Ok(());
         }
         if self.sent_tokens == 0
@@ -232,7 +253,10 @@ impl<'a> Stream<'a> {
         let Some((strike, middle)) = self.middle.take() else { return Ok(()) };
         match middle {
             Middle::Stall => match stall(self.connection, strike).await {
-                Stall::Over => Ok(()),
+                Stall::Over => {
+                    self.delay = strike.lasts.unwrap_or(Duration::ZERO);
+                    Ok(())
+                }
                 Stall::Final => Err(Cut::Gone),
             },
             Middle::Reset => Err(Cut::Fault(After::Reset)),

@@ -226,7 +226,8 @@ impl Drop for Recorder {
         lock(&self.entry).closed = true;
         // Nobody else has it: it found no room in the log, or was cleared from it.
         if Arc::strong_count(&self.entry) == 1 {
-            lock(&self.log.shared).events -= events_of(&self.entry);
+            let events = events_of(&self.entry);
+            lock(&self.log.shared).events -= events;
         }
     }
 }

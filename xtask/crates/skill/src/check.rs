@@ -172,7 +172,14 @@ fn parameters_of(step: &Step, path: &[Segment], to: &mut Reporter<'_>) {
         Step::Compare(compare) => several(&compare.metrics, path, "metrics", to),
         Step::Judge(judge) => several(&judge.metrics, path, "metrics", to),
         Step::WriteReports(reports) => several(&reports.formats, path, "formats", to),
-        Step::CheckGpu(_) | Step::Launch(_) | Step::Verify(_) | Step::Stop(_) => {}
+        Step::Verify(verify) => {
+            several(&verify.wanted(), path, "rungs", to);
+            if verify.generation_tokens == 0 {
+                let message = "`generation_tokens` is 0; it is at least 1".to_owned();
+                to.report(&below(path, "generation_tokens"), message, None);
+            }
+        }
+        Step::CheckGpu(_) | Step::Launch(_) | Step::Stop(_) => {}
     }
 }
 

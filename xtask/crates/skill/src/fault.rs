@@ -23,7 +23,8 @@ pub struct Fault {
 impl Fault {
     /// A fault in what was asked for, as opposed to a file.
     pub(crate) fn asked(message: impl Into<String>) -> Self {
-        Self { file: None, line: None, column: None, message: message.into(), hint: None }
+        let message = on_one_line(&message.into());
+        Self { file: None, line: None, column: None, message, hint: None }
     }
 
     /// A fault of a file as a whole.
@@ -33,8 +34,18 @@ impl Fault {
 
     /// The fault with what to write instead.
     pub(crate) fn hinted(self, hint: Option<String>) -> Self {
-        Self { hint, ..self }
+        Self { hint: hint.map(|hint| on_one_line(&hint)), ..self }
     }
+}
+
+/// Longest message or hint, in characters. It quotes the file, which may hold anything.
+const MAX_SHOWN: usize = 600;
+
+/// A text without line breaks and terminal escapes, cut to size.
+fn on_one_line(text: &str) -> String {
+    let cut = text.chars().nth(MAX_SHOWN).map(|_| '…');
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(MAX_SHOWN).map(plain).chain(cut).collect()
 }
 
 impl fmt::Display for Fault {
@@ -107,5 +118,12 @@ mod tests {
         b:9: x
         ");
         assert_eq!(Faults::none_of(Vec::new()), Ok(()));
+    }
+
+    #[test]
+    fn what_a_file_holds_cannot_break_the_text_of_its_faults() {
+        let fault = Fault::asked("`a\n\u{1b}[2J`").hinted(Some("x".repeat(9999)));
+        assert_eq!(fault.message, "`a\u{fffd}\u{fffd}[2J`");
+        assert_eq!(fault.hint.map(|hint| hint.chars().count()), Some(MAX_SHOWN + 1));
     }
 }

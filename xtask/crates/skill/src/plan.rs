@@ -16,7 +16,7 @@ pub type RunIndex = usize;
 /// Position of a target in [`Plan::targets`].
 pub type TargetIndex = usize;
 
-/// Everything that a session does, in order. Only [`crate::resolve`] makes one.
+/// Everything that a session does, in order. Only [`crate::resolve()`] makes one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     pub(crate) engine: EngineChoice,

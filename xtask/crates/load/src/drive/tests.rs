@@ -360,7 +360,11 @@ async fn at_most_so_many_requests_are_in_flight_and_they_keep_their_order() {
     }
     let alone = Profile { max_concurrency: Some(1), ..profile(10) };
     let drive = Load::of(alone, Wire::OpenaiCompletions).drive(&server.url()).await;
-    assert!(drive.records.is_sorted_by_key(|record| record.sent_ns));
+    for pair in drive.records.windows(2) {
+        let freed = pair[0].sent_ns.zip(pair[0].done_ns).map(|(sent, took)| sent + took);
+        assert!(freed <= pair[1].due_ns, "without a rate a request is due when its place is free");
+        assert!(pair[1].due_ns <= pair[1].sent_ns);
+    }
 }
 
 #[tokio::test]
@@ -368,7 +372,13 @@ async fn a_rate_spreads_the_requests_and_none_is_early() {
     let server = server().await;
     for arrivals in Arrivals::ALL {
         let rate = "500".parse().unwrap();
-        let spread = Profile { request_rate: rate, arrivals: *arrivals, ..profile(12) };
+        // Too few places for the rate make requests late; they do not change when they are due.
+        let spread = Profile {
+            request_rate: rate,
+            arrivals: *arrivals,
+            max_concurrency: Some(2),
+            ..profile(12)
+        };
         let load = Load::of(spread, Wire::OllamaGenerate);
         let drive = load.drive(&server.url()).await;
         assert_eq!(kinds(&drive), BTreeMap::new());
@@ -461,6 +471,10 @@ async fn a_warm_up_without_a_single_success_says_why() {
     stop.send_replace(true);
     let error = warm_up(&load.order(&url), 2, &verified(&url), stopped).await.unwrap_err();
     assert!(matches!(error, DriveError::Stopped), "{error}");
+    let (_stop, stopped) = watch::channel(false);
+    let order = Order { deadline: Duration::ZERO, ..load.order(&url) };
+    let error = warm_up(&order, 2, &verified(&url), stopped).await.unwrap_err();
+    assert!(matches!(error, DriveError::WarmUp { .. }), "nothing sent is no success: {error}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
 
-use domain::profile::Dataset;
+use domain::profile::{Dataset, Profile};
 use domain::timestamp::Timestamp;
 use nix::sys::signal::Signal;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessSession};
@@ -25,7 +25,7 @@ use super::failure::ToolFailure;
 use super::find::Tool;
 use super::lengths::Lengths;
 use super::report::{Asked, ToolExit, ToolReport, read};
-use super::watch::{Bar, Moments};
+use super::watch::{Bar, Look, Moments};
 use crate::progress::Progress;
 
 /// How long the tool may take to leave after SIGINT and again after SIGTERM; it was seen to need
@@ -185,22 +185,38 @@ pub async fn drive(
     }
     check_inputs(order).await?;
     let files = absolute(files)?;
-    let order = Order { tokenizer: &absolute_path(order.tokenizer)?, ..*order };
+    let profile = &with_absolute_path(order.profile)?;
+    let order = Order { tokenizer: &absolute_path(order.tokenizer)?, profile, ..*order };
     let made = invocation(tool, &order, &files.jsonl, &files.home).map_err(ToolError::Refused)?;
     let outputs = Outputs::create(&files).await?;
     let began = now();
-    let mut running = Running::spawn(tool, &made, &files, outputs, progress)?;
-    let end = running.end(order.deadline, stop).await;
-    let printed = running.drain().await;
+    let driven = watched(tool, &order, &files, &made, outputs, progress, stop).await;
     // Only caches are in it; a home that cannot be removed harms nobody.
     let _ = fs::remove_dir_all(&files.home).await;
-    let (exit, moments) = (outcome(tool, &order, end)?, printed?);
+    let (exit, moments) = driven?;
     let report = result(tool, &order, &files, exit).await?;
     Ok(Driven {
         report,
         started: moments.began.unwrap_or(began),
         finished: moments.ended.unwrap_or_else(now),
     })
+}
+
+/// Runs the tool from start to end. How it ended, and when it measured.
+async fn watched(
+    tool: &Tool,
+    order: &Order<'_>,
+    files: &Files,
+    made: &Invocation,
+    outputs: Outputs,
+    progress: &Progress,
+    stop: watch::Receiver<bool>,
+) -> Result<(ToolExit, Moments), ToolError> {
+    let mut running = Running::spawn(tool, made, files, outputs, progress)?;
+    let end = running.end(order.deadline, stop).await;
+    let printed = running.drain().await;
+    // How it ended says more than what could not be written.
+    Ok((outcome(tool, order, end)?, printed?))
 }
 
 /// The tool answers a missing file with an attempt to download it.
@@ -225,6 +241,11 @@ fn absolute(files: &Files) -> Result<Files, ToolError> {
         jsonl: absolute_path(&files.jsonl)?,
         home: absolute_path(&files.home)?,
     })
+}
+
+fn with_absolute_path(profile: &Profile) -> Result<Profile, ToolError> {
+    let dataset_path = profile.dataset_path.as_deref().map(absolute_path).transpose()?;
+    Ok(Profile { dataset_path, ..profile.clone() })
 }
 
 fn absolute_path(path: &Path) -> Result<PathBuf, ToolError> {
@@ -380,11 +401,6 @@ async fn finish<T>(reader: Option<Reader<T>>, path: &Path) -> Result<Option<T>, 
             Err(ToolError::TooMuchOutput { path: path.to_owned(), limit: OUTPUT_BYTES })
         }
     }
-}
-
-/// Something that looks at output as it comes.
-pub(super) trait Look {
-    fn look(&mut self, bytes: &[u8]);
 }
 
 /// Copies a stream into a file as it comes. What does not fit is read all the same: a full pipe

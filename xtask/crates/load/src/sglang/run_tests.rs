@@ -9,7 +9,6 @@ use domain::facts::{Capabilities, ServerFacts};
 use domain::failure::FailureKind;
 use domain::framework::{Backend, Framework};
 use domain::metric::Metric;
-use domain::profile::Profile;
 
 use super::*;
 use crate::sglang::command::tests::profile;
@@ -282,7 +281,32 @@ async fn the_real_tool_measures_every_backend() {
         assert_eq!(bench.progress.snapshot().completed, 6, "{backend}: the bar was read");
         assert!(driven.started < driven.finished, "{backend}");
     }
-    server.stop().await;
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_tool_takes_its_prompts_from_a_file_at_a_pace() {
+    let test = "the_real_tool_takes_its_prompts_from_a_file_at_a_pace";
+    let Some(tool) = real_tool(test).await else { return };
+    let mut bench = Bench::new();
+    let texts = bench.folder.path().join("texts.json");
+    let turns = [("value", "alpha beta gamma delta"), ("value", "the self return")]
+        .map(|turn| serde_json::Map::from_iter([(turn.0.to_owned(), turn.1.into())]));
+    let conversations = vec![serde_json::json!({ "conversations": turns }); 4];
+    fs::write(&texts, serde_json::to_string(&conversations).unwrap()).unwrap();
+    bench.profile.dataset_name = Dataset::Random;
+    bench.profile.dataset_path = Some(texts);
+    bench.profile.request_rate = "50".parse().unwrap();
+    bench.profile.random_range_ratio = 0.0;
+    let server = server(&[]).await;
+    let url = server.url();
+    let driven = bench.drive(&tool, &bench.order(&url, Backend::Sglang)).await.unwrap();
+    // The file has 4 texts for 6 requests, which the tool passes over in silence.
+    let measured = &driven.report.measurement;
+    assert_eq!((measured.requests.completed, measured.requests.failed_total()), (4, 0));
+    let odd: Vec<_> = measured.anomalies.iter().map(domain::anomaly::Anomaly::kind).collect();
+    assert_eq!(odd, ["fewer-requests"], "a finite rate is strict JSON");
+    server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -303,7 +327,7 @@ async fn failures_that_the_real_tool_hides_are_found() {
         let requests = &driven.report.measurement.requests;
         assert_eq!(requests.failed.get(&kind), Some(&2), "{fault} on {backend}: {requests:?}");
         assert_eq!(requests.completed, 4, "{fault} on {backend}");
-        server.stop().await;
+        server.stop().await.unwrap();
     }
 }
 
@@ -318,5 +342,5 @@ async fn the_real_tool_names_a_server_that_answers_nothing() {
     let error = bench.drive(&tool, &bench.order(&url, Backend::Openai)).await.unwrap_err();
     let ToolError::Failed(failure) = &error else { panic!("{error}") };
     assert_eq!(failure.kind, ToolFailureKind::WarmUpFailed, "{failure}");
-    server.stop().await;
+    server.stop().await.unwrap();
 }

@@ -4,8 +4,12 @@ use std::time::SystemTime;
 
 use domain::timestamp::Timestamp;
 
-use super::run::Look;
 use crate::progress::Progress;
+
+/// Something that looks at output as it comes, cut anywhere.
+pub(super) trait Look {
+    fn look(&mut self, bytes: &[u8]);
+}
 
 /// Longest piece that is looked at, in bytes; more of a longer one is passed over.
 const PIECE_BYTES: usize = 512;

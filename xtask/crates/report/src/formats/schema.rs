@@ -10,7 +10,11 @@ pub(super) fn section(name: &str, definition: &Value) -> String {
         [] => format!("In files: {}.\n", type_of(definition)),
         tables => tables.join("\n"),
     };
-    format!("\n### {name}\n\n{}\n\n{tables}", meaning(definition))
+    let meaning = match meaning(definition).as_str() {
+        "" => String::new(),
+        meaning => format!("{meaning}\n\n"),
+    };
+    format!("\n### {name}\n\n{meaning}{tables}")
 }
 
 /// One row a field, required ones in the order of the type.
@@ -50,7 +54,10 @@ fn variant(definition: &Value) -> String {
     let tag = properties.iter().find(|(_, field)| is_tag(field));
     let name = match tag {
         Some((tag, field)) => format!("`\"{tag}\": \"{}\"`", text(&field["const"])),
-        None => "an object with one key".to_owned(),
+        None => {
+            let keys: Vec<String> = properties.keys().map(|key| format!("`\"{key}\"`")).collect();
+            keys.join(", ")
+        }
     };
     let described = |(name, field): (&str, &Value)| match meaning(field).as_str() {
         "" => format!("`{name}` ({})", type_of(field)),

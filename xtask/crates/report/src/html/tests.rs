@@ -34,18 +34,18 @@ fn the_page_shows_the_comparison_and_needs_nothing_else() {
     <table>
     <thead><tr><th></th><th scope="col">sglang<small>SGLang 0.1.0</small><small>sim/tiny</small><small>engine native, sglang</small><small>runs: 2, failed requests: 0</small></th><th scope="col">vllm<small>vLLM 0.1.0</small><small>sim/tiny</small><small>engine native, sglang</small><small>runs: 2, failed requests: 0</small></th></tr></thead>
     <tbody>
-    <tr><th scope="row" title="completed requests / duration">Request throughput (req/s)</th><td>43.34 ± 0.305</td><td class="best">52.18 ± 0.610</td></tr>
-    <tr><th scope="row" title="generated tokens of completed requests, by the server&#39;s own count / duration">Output token throughput (tok/s)</th><td>693.4 ± 4.88</td><td class="best">834.8 ± 9.76</td></tr>
-    <tr><th scope="row" title="prompt tokens of completed requests / duration">Input token throughput (tok/s)</th><td>1387 ± 9.76</td><td class="best">1670 ± 19.51</td></tr>
-    <tr><th scope="row" title="from sending a request to its first token, over completed requests">Mean TTFT (ms)</th><td class="best">34.49 ± 0.243</td><td>41.52 ± 0.485</td></tr>
-    <tr><th scope="row" title="from sending a request to its first token, over completed requests">Median TTFT (ms)</th><td class="best">34.24 ± 0.241</td><td>41.23 ± 0.482</td></tr>
-    <tr><th scope="row" title="from sending a request to its first token, over completed requests">P99 TTFT (ms)</th><td class="best">36.43 ± 0.256</td><td>43.87 ± 0.513</td></tr>
-    <tr><th scope="row" title="(end to end - TTFT) / (output tokens - 1) of a request, over completed requests of at least two tokens">Mean TPOT (ms)</th><td class="best">6.23 ± 0.044</td><td>7.50 ± 0.088</td></tr>
-    <tr><th scope="row" title="(end to end - TTFT) / (output tokens - 1) of a request, over completed requests of at least two tokens">Median TPOT (ms)</th><td class="best">6.23 ± 0.044</td><td>7.50 ± 0.088</td></tr>
-    <tr><th scope="row" title="(end to end - TTFT) / (output tokens - 1) of a request, over completed requests of at least two tokens">P99 TPOT (ms)</th><td class="best">6.24 ± 0.044</td><td>7.52 ± 0.088</td></tr>
-    <tr><th scope="row" title="time between tokens, pooled over completed requests; a chunk of n tokens counts as n equal gaps">Mean ITL (ms)</th><td class="best">5.81 ± 0.041</td><td>7.00 ± 0.082</td></tr>
-    <tr><th scope="row" title="time between tokens, pooled over completed requests; a chunk of n tokens counts as n equal gaps">Median ITL (ms)</th><td class="best">5.67 ± 0.040</td><td>6.82 ± 0.080</td></tr>
-    <tr><th scope="row" title="time between tokens, pooled over completed requests; a chunk of n tokens counts as n equal gaps">P99 ITL (ms)</th><td class="best">10.65 ± 0.075</td><td>12.82 ± 0.150</td></tr>
+    <tr><th scope="row" title="completed requests / duration">Request throughput (req/s)</th><td>43.34 ± 0.30</td><td class="best">52.18 ± 0.61</td></tr>
+    <tr><th scope="row" title="generated tokens of completed requests, by the server&#39;s own count / duration">Output token throughput (tok/s)</th><td>693.4 ± 4.9</td><td class="best">834.8 ± 9.8</td></tr>
+    <tr><th scope="row" title="prompt tokens of completed requests / duration">Input token throughput (tok/s)</th><td>1387 ± 10</td><td class="best">1670 ± 20</td></tr>
+    <tr><th scope="row" title="from sending a request to its first token, over completed requests">Mean TTFT (ms)</th><td class="best">34.49 ± 0.24</td><td>41.52 ± 0.49</td></tr>
+    <tr><th scope="row" title="from sending a request to its first token, over completed requests">Median TTFT (ms)</th><td class="best">34.24 ± 0.24</td><td>41.23 ± 0.48</td></tr>
+    <tr><th scope="row" title="from sending a request to its first token, over completed requests">P99 TTFT (ms)</th><td class="best">36.43 ± 0.26</td><td>43.87 ± 0.51</td></tr>
+    <tr><th scope="row" title="(end to end - TTFT) / (output tokens - 1) of a request, over completed requests of at least two tokens">Mean TPOT (ms)</th><td class="best">6.23 ± 0.04</td><td>7.50 ± 0.09</td></tr>
+    <tr><th scope="row" title="(end to end - TTFT) / (output tokens - 1) of a request, over completed requests of at least two tokens">Median TPOT (ms)</th><td class="best">6.23 ± 0.04</td><td>7.50 ± 0.09</td></tr>
+    <tr><th scope="row" title="(end to end - TTFT) / (output tokens - 1) of a request, over completed requests of at least two tokens">P99 TPOT (ms)</th><td class="best">6.24 ± 0.04</td><td>7.52 ± 0.09</td></tr>
+    <tr><th scope="row" title="time between tokens, pooled over completed requests; a chunk of n tokens counts as n equal gaps">Mean ITL (ms)</th><td class="best">5.81 ± 0.04</td><td>7.00 ± 0.08</td></tr>
+    <tr><th scope="row" title="time between tokens, pooled over completed requests; a chunk of n tokens counts as n equal gaps">Median ITL (ms)</th><td class="best">5.67 ± 0.04</td><td>6.82 ± 0.08</td></tr>
+    <tr><th scope="row" title="time between tokens, pooled over completed requests; a chunk of n tokens counts as n equal gaps">P99 ITL (ms)</th><td class="best">10.65 ± 0.07</td><td>12.82 ± 0.15</td></tr>
     </tbody>
     </table>
     </div>

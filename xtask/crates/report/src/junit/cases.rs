@@ -6,7 +6,7 @@ use domain::event::{FailureClass, StepFailure};
 
 use super::{Case, CaseResult};
 use crate::lines::{failure, left_behind};
-use crate::session::{SessionView, StepState, StepView, kind, place};
+use crate::session::{SessionView, StepState, StepView, WRITES_REPORTS, kind, place};
 
 /// A run's case for everything that it takes to measure.
 const MEASUREMENT: &str = "measurement";
@@ -47,7 +47,7 @@ fn names(session: &SessionView, step: &StepView) -> Option<(String, String)> {
         "before-run" | "measure" | "after-run" => {
             Some((run_class(session, place), MEASUREMENT.to_owned()))
         }
-        "write-reports" => None,
+        WRITES_REPORTS => None,
         other => Some((SESSION.to_owned(), other.to_owned())),
     }
 }

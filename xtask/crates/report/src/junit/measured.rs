@@ -140,14 +140,14 @@ fn case(class: &str, name: &str, result: CaseResult, said: String) -> Case {
     Case { class: class.to_owned(), name: name.to_owned(), time: Duration::ZERO, result, said }
 }
 
-/// `Mean TTFT +4.2 %: 20.1 ms before (3 runs), 21.0 ms now (5 runs)`.
+/// `Mean TTFT +4.2 %: 20.1 ms before (runs: 3), 21.0 ms now (runs: 5)`.
 fn line(judged: &MetricJudgement) -> String {
     let side = |values: &[f64]| readable_or_unknown(mean(values));
     let (metric, unit) = (judged.metric, judged.metric.card().unit);
     let (before, now) = (side(&judged.baseline), side(&judged.candidate));
     let (runs_before, runs_now) = (judged.baseline.len(), judged.candidate.len());
     format!(
-        "{metric} {}: {before} {unit} before ({runs_before} runs), {now} {unit} now ({runs_now} runs)",
+        "{metric} {}: {before} {unit} before (runs: {runs_before}), {now} {unit} now (runs: {runs_now})",
         change(judged.change),
     )
 }

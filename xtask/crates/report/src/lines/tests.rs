@@ -16,7 +16,7 @@ fn a_session_reads_as_a_story() {
     sim/check-gpu: GPU-1 is fit to measure on; noted: persistence: persistence mode is off.
     sim/launch: started
     server started as process 4711 on port 30000
-    sim/launch: http://127.0.0.1:30000 by `servegate sim`
+    sim/launch: started `servegate sim`, to serve at http://127.0.0.1:30000
     sim/verify: started
     sim/verify: Simulated server 0.1.0 serves sim/tiny at http://127.0.0.1:30000
     sim/smoke#1/before-run: started

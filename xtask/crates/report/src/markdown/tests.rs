@@ -41,7 +41,7 @@ fn a_bad_session_shows_first_what_failed() {
     insta::assert_snapshot!(markdown(&SessionView::fold(&bad_session())), @r"
     ## servegate 20261124T031500Z-1
 
-    **1 step failed** · 0 runs saved · exit code 75: something it started may still be running
+    **1 step failed** · told to terminate: the running step is ended · 0 runs saved · exit code 75: something it started may still be running
 
     ### Failures
 

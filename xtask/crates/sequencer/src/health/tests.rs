@@ -58,19 +58,23 @@ fn process(pid: u32, command: &str, mib: u64) -> Value {
     json!({ "pid": pid, "command": command, "used_bytes": mib << 20, "ours": false })
 }
 
-/// For each check its limits and facts that pass, warn and fail.
-fn table() -> Vec<(&'static str, Value, Vec<Value>)> {
+/// The key of a check, its limits, and facts that pass, warn and fail.
+type Row = (&'static str, Value, Vec<Value>);
+
+/// One row for each check.
+fn table() -> Vec<Row> {
     let mut table = memory_table();
+    table.extend(mode_table());
     table.extend(error_table());
     table.extend(speed_table());
+    table.extend(heat_and_link_table());
     table.extend(host_table());
     table
 }
 
-fn memory_table() -> Vec<(&'static str, Value, Vec<Value>)> {
+fn memory_table() -> Vec<Row> {
     let used = |mib: u64| json!({ "vram_used_bytes": known(mib << 20) });
     let held = |mib: u64, by: Value| json!({ "vram_used_bytes": known(mib << 20), "processes": known(by) });
-    let modes = |now: &str, pending: &str, values: [bool; 2]| json!({ now: known(values[0]), pending: known(values[1]) });
     let shown =
         |mib: u64| json!({ "vram_used_bytes": known(mib << 20), "display_active": known(true) });
     vec![
@@ -107,6 +111,12 @@ fn memory_table() -> Vec<(&'static str, Value, Vec<Value>)> {
                 ),
             ],
         ),
+    ]
+}
+
+fn mode_table() -> Vec<Row> {
+    let modes = |now: &str, pending: &str, values: [bool; 2]| json!({ now: known(values[0]), pending: known(values[1]) });
+    vec![
         (
             "compute_mode",
             json!({ "prohibited": "fatal", "exclusive_process": "warn" }),
@@ -131,7 +141,7 @@ fn memory_table() -> Vec<(&'static str, Value, Vec<Value>)> {
     ]
 }
 
-fn error_table() -> Vec<(&'static str, Value, Vec<Value>)> {
+fn error_table() -> Vec<Row> {
     let counts = |field: &str, counts: &[u64]| -> Vec<Value> {
         counts.iter().map(|count| json!({ field: known(*count) })).collect()
     };
@@ -188,7 +198,7 @@ fn error_table() -> Vec<(&'static str, Value, Vec<Value>)> {
     ]
 }
 
-fn speed_table() -> Vec<(&'static str, Value, Vec<Value>)> {
+fn speed_table() -> Vec<Row> {
     let range = |field: &str, now: u64, full: u64| {
         let range = known(json!({ "now": now, "full": full }));
         json!({ field: range, "throttle_reasons": known(json!([])) })
@@ -242,6 +252,11 @@ fn speed_table() -> Vec<(&'static str, Value, Vec<Value>)> {
             json!({ "severity": "warn" }),
             [true, false].map(|on| json!({ "persistence": known(on) })).to_vec(),
         ),
+    ]
+}
+
+fn heat_and_link_table() -> Vec<Row> {
+    vec![
         (
             "slowdown_margin",
             json!({ "at_least": "5 C", "severity": "fatal" }),
@@ -260,7 +275,7 @@ fn speed_table() -> Vec<(&'static str, Value, Vec<Value>)> {
     ]
 }
 
-fn host_table() -> Vec<(&'static str, Value, Vec<Value>)> {
+fn host_table() -> Vec<Row> {
     let mib = |field: &str, mib: &[u64]| -> Vec<Value> {
         mib.iter().map(|mib| json!({ field: known(mib << 20) })).collect()
     };

@@ -18,7 +18,7 @@ pub(super) const TRAITS: Traits = Traits {
     activity: Activity::Gauges(&["sglang:num_running_reqs", "sglang:num_queue_reqs"]),
     about: &[
         About { path: "/server_info", version: Some("version") },
-        // The name of the same before 0.5.15.
+        // Its older name.
         About { path: "/get_server_info", version: Some("version") },
     ],
 };

@@ -171,14 +171,14 @@ async fn comment_pings_come_between_events_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn merged_tokens_come_four_in_an_event() {
+async fn merged_tokens_come_four_in_an_event_after_the_first() {
     let answer = struck("merged-tokens").await.0.unwrap();
-    assert_eq!(texts(&answer), [" w0 w1 w2 w3", " w4 w5"]);
+    assert_eq!(texts(&answer), [" w0", " w1 w2 w3 w4", " w5"]);
     assert_eq!(told_tokens(&answer), Some(6));
     let answer = struck_at("POST /generate", SGLANG, "merged-tokens").await.0.unwrap();
     let events = answer.events();
-    let counts = [0, 1].map(|at: usize| events[at]["meta_info"]["completion_tokens"].as_u64());
-    assert_eq!(counts, [Some(4), Some(6)]);
+    let counts = [0, 1, 2].map(|at: usize| events[at]["meta_info"]["completion_tokens"].as_u64());
+    assert_eq!(counts, [Some(1), Some(5), Some(6)]);
 }
 
 #[tokio::test]
@@ -312,5 +312,25 @@ async fn faults_are_recorded_in_the_truth_log() {
     let entry = server.truth().report(0).entries.remove(0);
     assert_eq!(entry.fault.as_deref(), Some("merged-tokens"));
     let tokens: Vec<u32> = entry.events.iter().map(|event| event.tokens).collect();
-    assert_eq!(tokens, [4, 2, 0], "two events and the end mark");
+    assert_eq!(tokens, [1, 4, 1, 0], "three events and the end mark");
+}
+
+/// Bounds from below only: they hold however busy the machine is.
+#[tokio::test]
+async fn no_token_comes_before_its_steps_and_its_stall_are_over() {
+    const STEP_NS: u64 = 10_000_000;
+    const STALL_NS: u64 = 80_000_000;
+    let slow = Config { step_base_ms: 10.0, ..Config::steady() };
+    let server = sim::start(slow).await.unwrap();
+    for (fault, stalled_from) in
+        [("hang:ms=80", 0), ("stall-before-first-token:ms=80", 0), ("stall-mid-stream:ms=80", 3)]
+    {
+        ask(server.addr, "POST /generate", &[("x-sim-fault", fault)], SGLANG).await.unwrap();
+        let entry = server.truth().report(0).entries.pop().unwrap();
+        for (position, event) in (0..6).zip(&entry.events) {
+            let stall_ns = if stalled_from <= position { STALL_NS } else { 0 };
+            let earliest_ns = entry.received_ns + STEP_NS * (position + 1) + stall_ns;
+            assert!(earliest_ns <= event.began_ns, "{fault}, token {position}");
+        }
+    }
 }
