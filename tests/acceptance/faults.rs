@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::world::{World, event};
 
-/// Faults of single requests: the server starts and verifies, then one request in four meets the
+/// Faults of single requests: the server starts and verifies, then every third request meets the
 /// fault. The rest of the load must not hide it.
 const REQUEST_FAULTS: &[&str] = &[
     "refuse",
@@ -48,7 +48,7 @@ fn bench(fault: Option<&str>) -> Outcome {
     let world = World::new();
     write_skills(&world);
     let fault = fault.map(|fault| format!("--server-arg=--fault={fault}"));
-    let mut args = vec!["bench", "--num-prompts", "8", "--random-input-len", "32"];
+    let mut args = vec!["bench", "--num-prompts", "12", "--random-input-len", "32"];
     args.extend([
         "--random-output-len",
         "16",
@@ -88,7 +88,12 @@ fn write_skills(world: &World) {
         ("gpu-health-check", &[][..]),
         (
             "framework-setup",
-            &[("rung: health, within: ", "4s"), ("rung: port, within: ", "4s")][..],
+            &[
+                ("rung: port, within: ", "4s"),
+                ("rung: health, within: ", "4s"),
+                ("rung: generation, within: ", "20s"),
+                ("rung: warm-up, within: ", "20s"),
+            ][..],
         ),
         (
             "benchmark-runner",
@@ -142,11 +147,10 @@ fn junit_elements(junit: &str) -> Vec<String> {
 fn every_fault_has_its_named_outcome_and_none_is_faster() {
     let honest = bench(None);
     assert_eq!(honest.code, 0);
-    let mut table = String::new();
-    let request_faults = REQUEST_FAULTS.iter().map(|fault| (*fault, format!("{fault}:every=4")));
+    let request_faults = REQUEST_FAULTS.iter().map(|fault| (*fault, request_flag(fault)));
     let process_faults = PROCESS_FAULTS.iter().map(|fault| (*fault, (*fault).to_owned()));
-    for (fault, flag) in request_faults.chain(process_faults) {
-        let outcome = bench(Some(&flag));
+    let mut table = String::new();
+    for (fault, outcome) in all(request_faults.chain(process_faults).collect()) {
         let list = |words: &[String]| if words.is_empty() { "-".into() } else { words.join(", ") };
         writeln!(
             table,
@@ -160,6 +164,30 @@ fn every_fault_has_its_named_outcome_and_none_is_faster() {
         not_faster(fault, &honest, &outcome);
     }
     insta::assert_snapshot!(table);
+}
+
+/// The readiness ladder and the warm-up send fewer requests than are let through at first.
+fn request_flag(fault: &str) -> String {
+    match fault {
+        // The port closes for good, and a process dies only once.
+        "refuse" | "crash" => format!("{fault}:after=8"),
+        _ => format!("{fault}:after=8:every=3"),
+    }
+}
+
+/// Benches every fault, a few at a time: each waits far more than it works.
+fn all(faults: Vec<(&'static str, String)>) -> Vec<(&'static str, Outcome)> {
+    const AT_A_TIME: usize = 4;
+    let mut outcomes = Vec::new();
+    for some in faults.chunks(AT_A_TIME) {
+        std::thread::scope(|scope| {
+            let started: Vec<_> =
+                some.iter().map(|(_, flag)| scope.spawn(move || bench(Some(flag)))).collect();
+            let ended = started.into_iter().map(|bench| bench.join().unwrap());
+            outcomes.extend(some.iter().map(|(fault, _)| *fault).zip(ended));
+        });
+    }
+    outcomes
 }
 
 /// A run that counts has done the same work; one that does not count enters no comparison at all.

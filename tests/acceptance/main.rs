@@ -3,6 +3,8 @@
 //! A test whose part is missing (see `cargo xtask parts`) says so and is listed as skipped; it
 //! never passes silently.
 
+#![allow(unreachable_pub, reason = "a test binary exports nothing")]
+
 mod basics;
 mod crash;
 mod faults;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use domain::event::{Entry, Event, StopRequest};
 use domain::exit::Exit;
-use domain::facts::{DriverState, HealthFacts};
+use domain::facts::HealthFacts;
 use domain::metric::Metric;
 use domain::target::Target;
 use domain::units::Span;
@@ -15,6 +15,7 @@ use probe::{
     Claim, GatherSpec, Holder, Lease, LeaseError, Leases, NoSuchGpu, Probe, Selection, Source,
 };
 use sequencer::State;
+use sequencer::health::{Wanted, subjects};
 use serde::{Deserialize, Serialize};
 use skill::{Plan, PlannedRun, PlannedStep, Request, Step};
 
@@ -264,10 +265,11 @@ pub fn visible_gpus() -> Selection {
 fn lease_subjects(probe: &Probe, gpus: &Selection, plan: &Plan) -> Result<Vec<String>, Failure> {
     let spec = GatherSpec { results_dir: Path::new("."), ours: &[], gpus, variables: &[] };
     let facts = probe.gather(&spec).map_err(Failure::not_measured)?;
-    let host_has_gpu = has_gpu(&facts.driver);
-    let on_gpu = plan.targets().iter().any(|target| target.wants_gpu(host_has_gpu));
-    let uuids: Vec<String> = facts.gpus.into_iter().map(|gpu| gpu.uuid).collect();
-    Ok(if on_gpu && !uuids.is_empty() { uuids } else { vec!["host".to_owned()] })
+    let needs = plan.targets().iter().map(|target| Wanted::of(target, &facts));
+    let mut subjects: Vec<String> = needs.flat_map(|wanted| subjects(&facts, wanted)).collect();
+    subjects.sort();
+    subjects.dedup();
+    Ok(subjects)
 }
 
 /// Takes a lease, waiting for whoever has it, and says so once.
@@ -318,12 +320,4 @@ fn lease_failure(error: LeaseError, stops: &Stops) -> Failure {
     };
     let hint = error.hint();
     Failure::not_measured(error).with_exit(exit).with_hint(hint)
-}
-
-/// Whether the host has a GPU that answers.
-pub fn has_gpu(driver: &DriverState) -> bool {
-    match driver {
-        DriverState::Absent { .. } | DriverState::Broken { .. } => false,
-        DriverState::Loaded { .. } => true,
-    }
 }

@@ -209,7 +209,8 @@ impl fmt::Display for Anomaly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RequestsFailed { failure, count, example } => {
-                write!(f, "{count} requests failed with {failure}; the first: {example}")
+                let requests = if *count == 1 { "request" } else { "requests" };
+                write!(f, "{count} {requests} failed with {failure}; the first: {example}")
             }
             Self::Health { finding } => write!(f, "{}: {}", finding.check, finding.message),
             Self::TokensNotReported { requests } => {

@@ -89,6 +89,8 @@ pub enum Event {
     StepSkipped {
         /// Which.
         step: StepIndex,
+        /// Its name, for people who read the journal.
+        name: String,
         /// Why.
         reason: String,
     },

@@ -24,7 +24,7 @@ pub struct Narrator {
 impl Narrator {
     /// The line of an event, without a line end.
     pub fn line(&mut self, event: &Event) -> String {
-        if let Event::StepStarted { step, name } = event {
+        if let Event::StepStarted { step, name } | Event::StepSkipped { step, name, .. } = event {
             self.names.insert(*step, name.clone());
         }
         one_line(&self.tell(event), LONGEST)
@@ -47,7 +47,7 @@ impl Narrator {
             Event::StepFailed { step, failure: why } => {
                 format!("{}: FAILED: {}", self.name(*step), failure(why))
             }
-            Event::StepSkipped { step, reason } => {
+            Event::StepSkipped { step, reason, .. } => {
                 format!("{}: skipped: {reason}", self.name(*step))
             }
             Event::AnomalyNoted { step: Some(step), anomaly } => {

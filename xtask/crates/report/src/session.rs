@@ -146,7 +146,8 @@ impl SessionView {
             Event::StepFailed { step, failure } => {
                 self.end(*step, at, StepState::Failed(failure.clone()));
             }
-            Event::StepSkipped { step, reason } => {
+            Event::StepSkipped { step, name, reason } => {
+                name.clone_into(&mut self.entry(*step).name);
                 self.end(*step, at, StepState::Skipped(reason.clone()));
             }
             Event::AnomalyNoted { step, anomaly } => {

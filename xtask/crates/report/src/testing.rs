@@ -234,7 +234,11 @@ pub(crate) fn good_session(verdicts: &[Verdict]) -> Vec<Entry> {
 
 /// A session whose server does not start, ended and resumed on the way.
 pub(crate) fn bad_session() -> Vec<Entry> {
-    let skipped = |step, reason: &str| Event::StepSkipped { step, reason: reason.to_owned() };
+    let skipped = |step, name: &str, reason: &str| Event::StepSkipped {
+        step,
+        name: name.to_owned(),
+        reason: reason.to_owned(),
+    };
     journal(vec![
         opened(),
         started(0, "vllm/check-gpu"),
@@ -255,7 +259,7 @@ pub(crate) fn bad_session() -> Vec<Entry> {
                 "`vllm` ended with exit code 1\n\u{1B}[31mCUDA | <oom>",
             ),
         },
-        skipped(2, "`vllm/launch` failed"),
+        skipped(2, "vllm/verify", "`vllm/launch` failed"),
         Event::StopRequested { by: domain::event::StopRequest::Terminated },
         Event::CleanupFailed { pids: vec![4711, 4712] },
         Event::SessionClosed { exit: 75 },

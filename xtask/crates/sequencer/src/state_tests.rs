@@ -64,7 +64,10 @@ impl Played {
     fn play(&mut self, fails: impl Fn(StepIndex) -> Option<FailureClass>) -> Exit {
         loop {
             match self.state.next(LENIENT) {
-                Directive::Skip(step, reason) => self.record(Event::StepSkipped { step, reason }),
+                Directive::Skip(step, reason) => {
+                    let name = self.plan.steps()[step].name.clone();
+                    self.record(Event::StepSkipped { step, name, reason });
+                }
                 Directive::Run(step) => self.step(step, fails(step)),
                 Directive::Close(exit) => {
                     self.record(Event::SessionClosed { exit: exit.code() });
@@ -98,7 +101,7 @@ impl Played {
                 Event::StepFailed { step, failure } => {
                     (step, format!("failed ({:?})", failure.class))
                 }
-                Event::StepSkipped { step, reason } => (step, format!("skipped: {reason}")),
+                Event::StepSkipped { step, reason, .. } => (step, format!("skipped: {reason}")),
                 _ => continue,
             };
             writeln!(text, "{:<24} {what}", self.plan.steps()[*step].name).unwrap();

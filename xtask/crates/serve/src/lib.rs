@@ -31,5 +31,5 @@ pub use ladder::{NotHealthy, flush, healthy, verify};
 pub use launch::{Alive, Held, LaunchError, LaunchSpec, Server, prepare};
 pub use port::{Holder, free_port, port_holder};
 pub use process::TAG;
-pub use stop::{Means, StopLimits, StopReport, end_leftover};
+pub use stop::{Means, StopLimits, StopReport, end_leftover, end_tagged};
 pub use threads::thread_states;

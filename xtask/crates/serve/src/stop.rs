@@ -97,7 +97,13 @@ pub async fn end_leftover(
     session_tag: &str,
     limits: &StopLimits,
 ) -> StopReport {
-    Ending::new(process, session_tag, None).run(limits).await
+    Ending::new(Some(process), session_tag, None).run(limits).await
+}
+
+/// Ends whatever carries the tag of a session and is not a server of the journal, such as a load
+/// tool whose parent has died.
+pub async fn end_tagged(session_tag: &str, limits: &StopLimits) -> StopReport {
+    Ending::new(None, session_tag, None).run(limits).await
 }
 
 /// Ends a server that is our own child.
@@ -107,14 +113,15 @@ pub(crate) async fn end_child(
     child: &mut Child,
     limits: &StopLimits,
 ) -> StopReport {
-    Ending::new(process, session_tag, Some(child)).run(limits).await
+    Ending::new(Some(process), session_tag, Some(child)).run(limits).await
 }
 
 /// A process id with its start time: what tells a process from a later one of the same id.
 type Identity = (u32, u64);
 
 struct Ending<'a> {
-    process: &'a ServerProcess,
+    /// The server, if there is one beside what merely carries the tag.
+    process: Option<&'a ServerProcess>,
     variable: String,
     child: Option<&'a mut Child>,
     /// Processes seen to descend from the server, wherever they went later.
@@ -122,7 +129,11 @@ struct Ending<'a> {
 }
 
 impl<'a> Ending<'a> {
-    fn new(process: &'a ServerProcess, session_tag: &str, child: Option<&'a mut Child>) -> Self {
+    fn new(
+        process: Option<&'a ServerProcess>,
+        session_tag: &str,
+        child: Option<&'a mut Child>,
+    ) -> Self {
         Self { process, variable: tag(session_tag), child, known: BTreeSet::new() }
     }
 
@@ -186,9 +197,10 @@ impl<'a> Ending<'a> {
     }
 
     async fn port_frees(&self, limit: Duration) -> bool {
+        let Some(process) = self.process else { return true };
         let deadline = Instant::now() + limit;
         loop {
-            let free = matches!(port_holder(self.process.port), Ok(None));
+            let free = matches!(port_holder(process.port), Ok(None));
             if free || deadline <= Instant::now() {
                 return free;
             }
@@ -211,7 +223,7 @@ impl<'a> Ending<'a> {
     }
 
     fn learn_descendants(&mut self, all: &[Stat]) {
-        let is_leader = |stat: &&Stat| identity(stat) == self.leader();
+        let is_leader = |stat: &&Stat| self.leader() == Some(identity(stat));
         let mut parents: Vec<u32> = all.iter().filter(is_leader).map(|leader| leader.pid).collect();
         parents.extend(all.iter().filter(|s| self.known.contains(&identity(s))).map(|s| s.pid));
         while let Some(parent) = parents.pop() {
@@ -223,8 +235,13 @@ impl<'a> Ending<'a> {
         }
     }
 
-    fn leader(&self) -> Identity {
-        (self.process.pid, self.process.start_ticks)
+    fn leader(&self) -> Option<Identity> {
+        self.process.map(|process| (process.pid, process.start_ticks))
+    }
+
+    /// Whether a process belongs to the session that the server leads.
+    fn in_session(&self, stat: &Stat) -> bool {
+        self.process.is_some_and(|process| stat.session == process.pid)
     }
 
     fn kin(&self, all: &[Stat]) -> Kin {
@@ -232,16 +249,16 @@ impl<'a> Ending<'a> {
         let ours = |stat: &Stat| {
             self.known.contains(&identity(stat)) || procfs::carries(stat.pid, &self.variable)
         };
-        let in_session = |stat: &&Stat| stat.session == self.process.pid;
         // The kernel gives an id to nobody else while a session of that id has members. So the
         // session is ours if its leader is the one that we started, or any member is ours.
-        let session_is_ours = match all.iter().find(|stat| stat.pid == self.process.pid) {
-            Some(leader) => identity(leader) == self.leader(),
-            None => all.iter().filter(in_session).any(ours),
+        let leader = self.process.and_then(|process| all.iter().find(|s| s.pid == process.pid));
+        let session_is_ours = match leader {
+            Some(leader) => self.leader() == Some(identity(leader)),
+            None => all.iter().filter(|stat| self.in_session(stat)).any(ours),
         };
         let alive = all.iter().filter(|stat| !stat.is_zombie() && stat.pid != own).copied();
         let (session, others): (Vec<_>, Vec<_>) =
-            alive.partition(|stat| session_is_ours && in_session(&stat));
+            alive.partition(|stat| session_is_ours && self.in_session(stat));
         Kin { session, escaped: others.into_iter().filter(ours).collect() }
     }
 
@@ -250,8 +267,9 @@ impl<'a> Ending<'a> {
     fn reap_adopted(&self, all: &[Stat]) {
         let own = std::process::id();
         let adopted = all.iter().filter(|stat| {
-            let ours = self.known.contains(&identity(stat)) || stat.session == self.process.pid;
-            stat.is_zombie() && stat.parent == own && stat.pid != self.process.pid && ours
+            let ours = self.known.contains(&identity(stat)) || self.in_session(stat);
+            let is_child = self.process.is_some_and(|process| stat.pid == process.pid);
+            stat.is_zombie() && stat.parent == own && !is_child && ours
         });
         for pid in adopted.filter_map(|stat| to_pid(stat.pid).ok()) {
             // If it cannot be reaped, it is not our child after all.

@@ -54,6 +54,8 @@ pub enum Command {
     /// Check skills, print their schema, draw the state machine
     Skill(SkillArgs),
     /// Run the simulated server alone
+    // What a target passes through comes last and wins, as it does with real frameworks.
+    #[command(args_override_self = true)]
     Sim(Box<sim::SimArgs>),
     /// Print shell completions
     Completions(CompletionArgs),

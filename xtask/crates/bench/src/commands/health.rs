@@ -5,7 +5,7 @@ use domain::exit::Exit;
 use domain::facts::{Finding, Severity};
 use domain::target::Device;
 use probe::GatherSpec;
-use sequencer::health::{self, Wanted};
+use sequencer::health::{self, Passed, Wanted};
 use skill::health::CheckGpu;
 use skill::{Skill, Step};
 
@@ -13,7 +13,7 @@ use crate::cli::HealthArgs;
 use crate::commands::print;
 use crate::failure::Failure;
 use crate::inputs;
-use crate::session::{has_gpu, probe_of, visible_gpus};
+use crate::session::{probe_of, visible_gpus};
 
 /// Looks once, prints every finding, and says whether the device is fit.
 pub fn run(args: &HealthArgs) -> Result<Exit, Failure> {
@@ -29,19 +29,24 @@ pub fn run(args: &HealthArgs) -> Result<Exit, Failure> {
     let wanted = match args.device {
         Device::Gpu => Wanted::Gpu,
         Device::Cpu => Wanted::Cpu,
-        Device::Auto if has_gpu(&facts.driver) => Wanted::Gpu,
-        Device::Auto => Wanted::Cpu,
+        Device::Auto if facts.gpus.is_empty() => Wanted::Cpu,
+        Device::Auto => Wanted::Gpu,
     };
-    let (findings, fit) = match health::judge(&facts, &limits, wanted) {
-        Ok(healthy) => (healthy.findings, true),
-        Err(unfit) => (unfit.findings, false),
+    let (findings, passed, fit) = match health::judge(&facts, &limits, wanted) {
+        Ok(healthy) => (healthy.findings, healthy.passed, true),
+        Err(unfit) => (unfit.findings, unfit.passed, false),
     };
     if args.json {
-        let report = serde_json::json!({ "fit": fit, "findings": findings, "facts": facts });
+        let report = serde_json::json!({
+            "fit": fit,
+            "findings": findings,
+            "passed": passed,
+            "facts": facts,
+        });
         let text = serde_json::to_string_pretty(&report).context("cannot express it as JSON")?;
         print(&(text + "\n"))?;
     } else {
-        print(&table(&findings, fit))?;
+        print(&table(&findings, &passed, fit))?;
     }
     Ok(if fit { Exit::Done } else { Exit::NotMeasured })
 }
@@ -59,18 +64,29 @@ fn limits(args: &HealthArgs) -> Result<CheckGpu, Failure> {
 }
 
 /// Worst first; the words carry the severity, not a colour.
-fn table(findings: &[Finding], fit: bool) -> String {
+fn table(findings: &[Finding], passed: &[Passed], fit: bool) -> String {
     let mut sorted: Vec<_> = findings.iter().collect();
     sorted.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let mut text = String::new();
     for finding in sorted {
-        let subject = finding.gpu.map_or_else(|| "host".to_owned(), |gpu| format!("GPU {gpu}"));
-        let Finding { check, severity, message, advice, .. } = finding;
-        text.push_str(&format!("{severity:<5}  {subject:<6}  {check}: {message}\n"));
-        if Severity::Info < *severity {
-            text.push_str(&format!("                 → {advice}\n"));
+        text.push_str(&row(
+            finding.severity.as_str(),
+            finding.gpu,
+            &finding.check,
+            &finding.message,
+        ));
+        if Severity::Info < finding.severity {
+            text.push_str(&format!("{:>16} {}\n", "→", finding.advice));
         }
+    }
+    for check in passed {
+        text.push_str(&row("ok", check.gpu, check.check, &check.message));
     }
     text.push_str(if fit { "fit to measure on\n" } else { "not fit to measure on\n" });
     text
+}
+
+fn row(severity: &str, gpu: Option<u32>, check: &str, message: &str) -> String {
+    let subject = gpu.map_or_else(|| "host".to_owned(), |gpu| format!("GPU {gpu}"));
+    format!("{severity:<5}  {subject:<6}  {check}: {message}\n")
 }

@@ -11,7 +11,7 @@ use skill::PlannedStep;
 use skill::health::CheckGpu;
 
 use super::{Live, failed, unrecorded};
-use crate::session::{Session, has_gpu};
+use crate::session::Session;
 
 /// Pause between two looks at a device that is not fit yet.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -54,7 +54,8 @@ async fn look_until_fit(
     loop {
         let facts = session.gather(limits.variables())?;
         let judged = health::judge(&facts, limits, wanted(session, planned, &facts));
-        if judged.is_ok() || limits.settle.0 <= began.elapsed() {
+        let passing = judged.as_ref().is_err_and(Unfit::may_pass);
+        if !passing || limits.settle.0 <= began.elapsed() {
             return Ok((facts, judged));
         }
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
@@ -62,12 +63,5 @@ async fn look_until_fit(
 }
 
 fn wanted(session: &Session, planned: &PlannedStep, facts: &HealthFacts) -> Wanted {
-    let host_has_gpu = has_gpu(&facts.driver);
-    let target = planned.at.target().map(|index| &session.plan.targets()[index]);
-    match target {
-        Some(target) if target.wants_gpu(host_has_gpu) => Wanted::Gpu,
-        Some(_) => Wanted::Cpu,
-        None if host_has_gpu => Wanted::Gpu,
-        None => Wanted::Cpu,
-    }
+    Wanted::of(session.target_of(planned), facts)
 }

@@ -122,6 +122,8 @@ async fn make_load(
         stop,
         progress: &progress,
     };
+    let announced = engine_name(&live.engines[run.target]);
+    session.recorder.with_ui(|ui| ui.line(&format!("The load is made by {announced}.")));
     let engine = async {
         match &live.engines[run.target] {
             Engine::Native => native::make(&job).await,
@@ -135,6 +137,13 @@ async fn make_load(
     };
     session.recorder.with_ui(crate::ui::Ui::progress_done);
     made
+}
+
+fn engine_name(engine: &Engine) -> String {
+    match engine {
+        Engine::Native => format!("the native engine, servegate {}", env!("CARGO_PKG_VERSION")),
+        Engine::Sglang(tool) => format!("SGLang's load tool {}", tool.version),
+    }
 }
 
 /// Writes down what the run gave, whether it counts or not. Nothing is ever lost.

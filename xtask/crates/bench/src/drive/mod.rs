@@ -72,7 +72,8 @@ async fn advance(session: &Session, live: &mut Live) -> Result<Option<Exit>, Fai
     match session.recorder.next(session.order.options.strictness) {
         Directive::Run(step) => run_step(session, live, step).await?,
         Directive::Skip(step, reason) => {
-            session.recorder.record(Event::StepSkipped { step, reason })?;
+            let name = session.plan.steps()[step].name.clone();
+            session.recorder.record(Event::StepSkipped { step, name, reason })?;
         }
         Directive::Close(exit) => {
             session.recorder.record(Event::SessionClosed { exit: exit.code() })?;

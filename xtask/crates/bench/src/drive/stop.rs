@@ -55,12 +55,15 @@ pub(super) async fn perform(
 /// Ends what an earlier process of this session left running; returns what would not go.
 pub async fn clean_up(session: &Session) -> Result<Vec<u32>, Failure> {
     session.recorder.record(Event::CleanupStarted)?;
-    let mut survivors = Vec::new();
-    if let Some(process) = session.recorder.server() {
-        let report = serve::end_leftover(&process, &session.tag(), &AFTER_A_CRASH).await;
-        settle(session, &process, &report)?;
-        survivors = report.survivors;
-    }
+    let survivors = match session.recorder.server() {
+        Some(process) => {
+            let report = serve::end_leftover(&process, &session.tag(), &AFTER_A_CRASH).await;
+            settle(session, &process, &report)?;
+            report.survivors
+        }
+        // No server, but perhaps a load tool that outlived us.
+        None => serve::end_tagged(&session.tag(), &AFTER_A_CRASH).await.survivors,
+    };
     session.recorder.record(match survivors.is_empty() {
         true => Event::CleanupFinished,
         false => Event::CleanupFailed { pids: survivors.clone() },

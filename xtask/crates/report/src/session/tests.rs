@@ -45,8 +45,8 @@ fn a_journal_that_breaks_off_leaves_a_running_step() {
 }
 
 #[test]
-fn a_step_without_a_start_has_its_position_for_a_name() {
-    let skipped = Event::StepSkipped { step: 3, reason: "no".to_owned() };
-    let view = SessionView::fold(&journal(vec![skipped]));
-    assert_eq!(view.steps[0].name, "step 3");
+fn a_step_that_was_skipped_has_its_name_all_the_same() {
+    let (name, reason) = ("sim/verify".to_owned(), "no".to_owned());
+    let view = SessionView::fold(&journal(vec![Event::StepSkipped { step: 3, name, reason }]));
+    assert_eq!(view.steps[0].name, "sim/verify");
 }
