@@ -46,7 +46,7 @@ struct Outcome {
 
 fn bench(fault: Option<&str>) -> Outcome {
     let world = World::new();
-    write_skills(&world);
+    write_skills(&world, fault);
     let fault = fault.map(|fault| format!("--server-arg=--fault={fault}"));
     let mut args = vec!["bench", "--num-prompts", "12", "--random-input-len", "32"];
     args.extend([
@@ -57,6 +57,7 @@ fn bench(fault: Option<&str>) -> Outcome {
         "--max-concurrency",
         "4",
     ]);
+    args.extend(["--server-arg=--noise=0", "--server-arg=--drift=0"]);
     args.extend(fault.as_deref());
     let ended = world.run(&args);
     assert_eq!(world.processes(), Vec::<u32>::new(), "{}", ended.transcript());
@@ -64,7 +65,7 @@ fn bench(fault: Option<&str>) -> Outcome {
     let junit = fs::read_to_string(session.join("junit.xml")).unwrap();
     let journal = world.journal();
     let failed = journal.iter().filter(|entry| event(entry) == "step-failed");
-    let failures = failed.map(|entry| format!("{}", entry["failure"]["class"].as_str().unwrap()));
+    let failures = failed.map(|entry| entry["failure"]["class"].as_str().unwrap().to_owned());
     let summary = newest_summary(&world);
     let metric = |key: &str| summary.as_ref().and_then(|summary| summary["metrics"][key].as_f64());
     let kinds = summary.iter().flat_map(|summary| {
@@ -81,8 +82,8 @@ fn bench(fault: Option<&str>) -> Outcome {
     }
 }
 
-/// The shipped skills with waits cut to what a test can afford; nothing else is changed.
-fn write_skills(world: &World) {
+/// The shipped skills with waits cut to what a test can afford.
+fn write_skills(world: &World, fault: Option<&str>) {
     let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../skills");
     let cuts: BTreeMap<&str, &[(&str, &str)]> = BTreeMap::from([
         ("gpu-health-check", &[][..]),
@@ -102,6 +103,10 @@ fn write_skills(world: &World) {
     ]);
     for (name, changes) in cuts {
         let mut text = fs::read_to_string(shipped.join(name).join("skill.yaml")).unwrap();
+        if fault.is_some_and(|fault| fault.starts_with("split-tokens")) {
+            // SGLang's own wire counts tokens and not pieces of text: a split shows on others only.
+            text = text.replace("sim: sglang", "sim: vllm");
+        }
         for (key, value) in changes {
             let at = text.find(key).unwrap_or_else(|| panic!("{name} has no `{key}`")) + key.len();
             let end = at + text[at..].find(['\n', ' ', '}', ',']).unwrap();
@@ -126,7 +131,7 @@ fn anomalies(journal: &[Value], summary: Option<&Value>) -> Vec<String> {
         .chain(of_run)
         .map(|anomaly| anomaly["kind"].as_str().unwrap().to_owned())
         // What the machine under the test is like is not what the test is about.
-        .filter(|kind| !["health", "late-sends", "requests-failed"].contains(&kind.as_str()))
+        .filter(|kind| !["health", "late-sends", "long-gap", "requests-failed"].contains(&kind.as_str()))
         .collect();
     kinds.sort();
     kinds.dedup();
@@ -145,12 +150,14 @@ fn junit_elements(junit: &str) -> Vec<String> {
 
 #[test]
 fn every_fault_has_its_named_outcome_and_none_is_faster() {
-    let honest = bench(None);
-    assert_eq!(honest.code, 0);
+    // The simulated server without noise: whatever the test machine adds makes a run longer, so
+    // the shortest of a few honest runs is the floor that no fault may break through.
+    let honest: Vec<_> = (0..3).map(|_| bench(None)).collect();
+    assert!(honest.iter().all(|outcome| outcome.code == 0));
     let request_faults = REQUEST_FAULTS.iter().map(|fault| (*fault, request_flag(fault)));
     let process_faults = PROCESS_FAULTS.iter().map(|fault| (*fault, (*fault).to_owned()));
     let mut table = String::new();
-    for (fault, outcome) in all(request_faults.chain(process_faults).collect()) {
+    for (fault, outcome) in all(&request_faults.chain(process_faults).collect::<Vec<_>>()) {
         let list = |words: &[String]| if words.is_empty() { "-".into() } else { words.join(", ") };
         writeln!(
             table,
@@ -176,7 +183,7 @@ fn request_flag(fault: &str) -> String {
 }
 
 /// Benches every fault, a few at a time: each waits far more than it works.
-fn all(faults: Vec<(&'static str, String)>) -> Vec<(&'static str, Outcome)> {
+fn all(faults: &[(&'static str, String)]) -> Vec<(&'static str, Outcome)> {
     const AT_A_TIME: usize = 4;
     let mut outcomes = Vec::new();
     for some in faults.chunks(AT_A_TIME) {
@@ -191,12 +198,15 @@ fn all(faults: Vec<(&'static str, String)>) -> Vec<(&'static str, Outcome)> {
 }
 
 /// A run that counts has done the same work; one that does not count enters no comparison at all.
-fn not_faster(fault: &str, honest: &Outcome, outcome: &Outcome) {
+fn not_faster(fault: &str, honest: &[Outcome], outcome: &Outcome) {
     if outcome.code != 0 {
         return;
     }
-    // The simulated server's own time is the floor; what the test machine adds is not judged.
-    let floor = |of: Option<f64>| of.map(|value| value * 0.5);
-    assert!(floor(honest.duration_s) < outcome.duration_s, "{fault} gave a shorter run");
-    assert!(floor(honest.mean_ttft_ms) < outcome.mean_ttft_ms, "{fault} gave an earlier token");
+    let floor = |of: fn(&Outcome) -> Option<f64>| {
+        let least = honest.iter().filter_map(of).reduce(f64::min);
+        least.map(|least| least * 0.95)
+    };
+    let (shortest, earliest) = (floor(|of| of.duration_s), floor(|of| of.mean_ttft_ms));
+    assert!(shortest < outcome.duration_s, "{fault}: {shortest:?} {:?}", outcome.duration_s);
+    assert!(earliest < outcome.mean_ttft_ms, "{fault}: {earliest:?} {:?}", outcome.mean_ttft_ms);
 }

@@ -4,6 +4,7 @@
 //! never passes silently.
 
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 mod basics;
 mod crash;

@@ -8,6 +8,29 @@
 //! Profile ─ prepare ─► RequestSet ─ drive ─► Drive { records } ─ records::write ─► .jsonl.gz
 //!          workload, rng, tokenizer   connection → http → scan → wire → answer
 //! ```
+//!
+//! No load without proof that the server was verified; this does not compile:
+//!
+//! ```compile_fail,E0061
+//! async fn loads(order: &load::Order<'_>, progress: &load::Progress) {
+//!     let (_end, stop) = tokio::sync::watch::channel(false);
+//!     let _ = load::drive(order, progress, stop).await;
+//! }
+//! ```
+//!
+//! and this does:
+//!
+//! ```
+//! use sequencer::{Evidence, ServerVerified};
+//! async fn loads(
+//!     order: &load::Order<'_>,
+//!     verified: &Evidence<ServerVerified>,
+//!     progress: &load::Progress,
+//! ) {
+//!     let (_end, stop) = tokio::sync::watch::channel(false);
+//!     let _ = load::drive(order, verified, progress, stop).await;
+//! }
+//! ```
 
 mod answer;
 mod arrivals;

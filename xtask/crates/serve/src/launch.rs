@@ -120,7 +120,31 @@ impl LaunchError {
 
 /// Makes the server's process, held: its program does not run yet.
 ///
-/// Must be called within a Tokio runtime.
+/// Must be called within a Tokio runtime. Without proof of a healthy device it does not compile:
+///
+/// ```compile_fail,E0061
+/// fn launches(spec: &serve::LaunchSpec) {
+///     let _ = serve::prepare(spec);
+/// }
+/// ```
+///
+/// nor with proof of something else:
+///
+/// ```compile_fail,E0308
+/// use sequencer::{Evidence, ServerVerified};
+/// fn launches(spec: &serve::LaunchSpec, verified: &Evidence<ServerVerified>) {
+///     let _ = serve::prepare(spec, verified);
+/// }
+/// ```
+///
+/// but with the right one it does:
+///
+/// ```
+/// use sequencer::{Evidence, GpuHealthy};
+/// fn launches(spec: &serve::LaunchSpec, healthy: &Evidence<GpuHealthy>) {
+///     let _ = serve::prepare(spec, healthy);
+/// }
+/// ```
 ///
 /// # Errors
 ///

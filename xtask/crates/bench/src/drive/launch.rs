@@ -30,6 +30,7 @@ pub(super) async fn perform(
         return Err(super::unproved(FactName::GpuHealthy));
     };
     live.vram_before_launch_mib = session.vram_used_mib();
+    live.log_tail_lines = launch.log_tail_lines;
     let spec = spec(session, live, planned, launch)?;
     let held = serve::prepare(&spec, healthy).map_err(launch_failed)?;
     let process = held.process().clone();

@@ -22,6 +22,8 @@ pub struct Live {
     pub healthy: Option<(Evidence<GpuHealthy>, Environment)>,
     /// UUIDs of the GPUs that were found fit; none for a target on the CPU.
     pub gpu_uuids: Vec<String>,
+    /// Lines of the server's log that are shown when it does not serve.
+    pub log_tail_lines: usize,
     /// The server that was started; none when attached.
     pub server: Option<Server>,
     /// Where the server is talked to, started or attached to.
@@ -41,6 +43,7 @@ impl Live {
             engines,
             healthy: None,
             gpu_uuids: Vec::new(),
+            log_tail_lines: 0,
             server: None,
             endpoint: None,
             verified: None,

@@ -133,7 +133,7 @@ async fn perform(
     match &planned.step {
         Step::CheckGpu(limits) => check_gpu::perform(session, live, planned, limits).await,
         Step::Launch(launch) => launch::perform(session, live, planned, launch).await,
-        Step::Verify(verify) => verify::perform(live, verify).await,
+        Step::Verify(verify) => verify::perform(session, live, verify).await,
         Step::Stop(stop) => stop::perform(session, live, planned, stop).await,
         Step::BeforeRun(before) => before_run::perform(session, live, before).await,
         Step::Measure(measure) => measure::perform(session, live, planned, measure).await,

@@ -3,8 +3,8 @@
 //! The tool is the reference that people know, so its numbers are kept as it gives them. It also
 //! counts requests without a single token as successes, ends with exit code 0 when requests fail
 //! and repeats the length that was asked for as the length that was generated; nothing of that
-//! may pass as a result. Everything that decides is pure ([`command`], [`report`]); only [`mod@find`]
-//! and [`run`] touch processes and files. This module never repairs a number: one that cannot be
+//! may pass as a result. Everything that decides is pure ([`command`], [`report`]); only
+//! [`mod@find`] and [`run`] touch processes and files. This module never repairs a number: one that cannot be
 //! trusted is absent and an anomaly says why.
 
 mod block;

@@ -5,7 +5,7 @@
 //! - One result a case: never failure and error, nor failure and skipped.
 //! - What was measured stands in the case's `system-out`. JUnit also knows `properties`, but
 //!   `junit-report` cannot write them, and no reader shows them by default: none are written.
-//! - `junit-report` writes no `skipped` count; it is put in afterwards, in [`xml`].
+//! - `junit-report` writes no `skipped` count; it is put in afterwards, in `xml`.
 
 mod cases;
 mod measured;
