@@ -35,6 +35,12 @@ const REQUEST_FAULTS: &[&str] = &[
 const PROCESS_FAULTS: &[&str] =
     &["loading-503", "slow-start", "never-ready", "oom-log", "ignore-sigterm", "orphan"];
 
+/// The load, and the least time that a step of the simulated server takes, in ms.
+const REQUESTS: u32 = 12;
+const TOKENS: u32 = 16;
+const AT_ONCE: u32 = 4;
+const STEP_MS: f64 = 8.0;
+
 struct Outcome {
     code: i32,
     failures: Vec<String>,
@@ -48,16 +54,12 @@ fn bench(fault: Option<&str>) -> Outcome {
     let world = World::new();
     write_skills(&world, fault);
     let fault = fault.map(|fault| format!("--server-arg=--fault={fault}"));
-    let mut args = vec!["bench", "--num-prompts", "12", "--random-input-len", "32"];
-    args.extend([
-        "--random-output-len",
-        "16",
-        "--random-range-ratio",
-        "1",
-        "--max-concurrency",
-        "4",
-    ]);
-    args.extend(["--server-arg=--noise=0", "--server-arg=--drift=0"]);
+    let texts = [REQUESTS, TOKENS, AT_ONCE].map(|number| number.to_string());
+    let step = format!("--server-arg=--step-base-ms={STEP_MS}");
+    let mut args = vec!["bench", "--random-input-len", "32", "--random-range-ratio", "1"];
+    args.extend(["--num-prompts", &texts[0], "--random-output-len", &texts[1]]);
+    args.extend(["--max-concurrency", &texts[2], "--server-arg=--noise=0", &step]);
+    args.extend(["--server-arg=--drift=0", "--server-arg=--speed=1"]);
     args.extend(fault.as_deref());
     let ended = world.run(&args);
     assert_eq!(world.processes(), Vec::<u32>::new(), "{}", ended.transcript());
@@ -131,7 +133,9 @@ fn anomalies(journal: &[Value], summary: Option<&Value>) -> Vec<String> {
         .chain(of_run)
         .map(|anomaly| anomaly["kind"].as_str().unwrap().to_owned())
         // What the machine under the test is like is not what the test is about.
-        .filter(|kind| !["health", "late-sends", "long-gap", "requests-failed"].contains(&kind.as_str()))
+        .filter(|kind| {
+            !["health", "late-sends", "long-gap", "requests-failed"].contains(&kind.as_str())
+        })
         .collect();
     kinds.sort();
     kinds.dedup();
@@ -150,10 +154,9 @@ fn junit_elements(junit: &str) -> Vec<String> {
 
 #[test]
 fn every_fault_has_its_named_outcome_and_none_is_faster() {
-    // The simulated server without noise: whatever the test machine adds makes a run longer, so
-    // the shortest of a few honest runs is the floor that no fault may break through.
-    let honest: Vec<_> = (0..3).map(|_| bench(None)).collect();
-    assert!(honest.iter().all(|outcome| outcome.code == 0));
+    let honest = bench(None);
+    assert_eq!(honest.code, 0);
+    not_faster("no fault", &honest);
     let request_faults = REQUEST_FAULTS.iter().map(|fault| (*fault, request_flag(fault)));
     let process_faults = PROCESS_FAULTS.iter().map(|fault| (*fault, (*fault).to_owned()));
     let mut table = String::new();
@@ -168,7 +171,7 @@ fn every_fault_has_its_named_outcome_and_none_is_faster() {
             list(&outcome.junit),
         )
         .unwrap();
-        not_faster(fault, &honest, &outcome);
+        not_faster(fault, &outcome);
     }
     insta::assert_snapshot!(table);
 }
@@ -197,16 +200,15 @@ fn all(faults: &[(&'static str, String)]) -> Vec<(&'static str, Outcome)> {
     outcomes
 }
 
-/// A run that counts has done the same work; one that does not count enters no comparison at all.
-fn not_faster(fault: &str, honest: &[Outcome], outcome: &Outcome) {
+/// A run that counts has done the same work, and cannot have been faster than the simulated
+/// server's own cost model allows; one that does not count enters no comparison at all.
+fn not_faster(fault: &str, outcome: &Outcome) {
     if outcome.code != 0 {
         return;
     }
-    let floor = |of: fn(&Outcome) -> Option<f64>| {
-        let least = honest.iter().filter_map(of).reduce(f64::min);
-        least.map(|least| least * 0.95)
-    };
-    let (shortest, earliest) = (floor(|of| of.duration_s), floor(|of| of.mean_ttft_ms));
-    assert!(shortest < outcome.duration_s, "{fault}: {shortest:?} {:?}", outcome.duration_s);
-    assert!(earliest < outcome.mean_ttft_ms, "{fault}: {earliest:?} {:?}", outcome.mean_ttft_ms);
+    let waves = f64::from(REQUESTS / AT_ONCE);
+    let shortest_s = waves * f64::from(TOKENS) * STEP_MS / 1000.0;
+    let (duration_s, ttft_ms) = (outcome.duration_s.unwrap(), outcome.mean_ttft_ms.unwrap());
+    assert!(shortest_s <= duration_s, "{fault}: {duration_s} s where {shortest_s} s is the least");
+    assert!(STEP_MS <= ttft_ms, "{fault}: {ttft_ms} ms to the first token, a step takes {STEP_MS}");
 }

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Longest that any single call may take before the test gives it up as hung.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Flags that make a session on the simulated server as small as it can be.
 pub const TINY: &[&str] =

@@ -54,6 +54,9 @@ pub fn read(file: &Path) -> Result<Vec<RunSummary>> {
     let shown = || format!("cannot read the baseline `{}`", file.display());
     let text = std::fs::read_to_string(file).with_context(shown)?;
     if let Ok(run) = serde_json::from_str::<RunSummary>(&text) {
+        if !run.counts {
+            bail!("`{}` is of a run that does not count", file.display());
+        }
         return Ok(vec![run]);
     }
     let baseline: Baseline = serde_json::from_str(&text).with_context(shown)?;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::anomaly::Anomaly;
-use domain::event::{Entry, Event, StopRequest};
+use domain::event::{Entry, Event, StepIndex, StopRequest};
 use domain::exit::Exit;
 use domain::facts::ServerProcess;
 use domain::verdict::Strictness;
@@ -30,7 +30,8 @@ struct Inner {
 
 impl Recorder {
     /// A recorder for a journal that already holds `entries`, folded into `state`.
-    pub fn new(journal: Journal, state: State, entries: Vec<Entry>, ui: Ui) -> Self {
+    pub fn new(journal: Journal, state: State, entries: Vec<Entry>, mut ui: Ui) -> Self {
+        ui.recall(&entries);
         Self { inner: Mutex::new(Inner { journal, state, entries, ui }) }
     }
 
@@ -62,6 +63,11 @@ impl Recorder {
     /// The server that was started and not seen to end.
     pub fn server(&self) -> Option<ServerProcess> {
         self.lock().state.server().cloned()
+    }
+
+    /// The step that was running when the process before this one ended.
+    pub fn interrupted_step(&self) -> Option<StepIndex> {
+        self.lock().state.interrupted()
     }
 
     /// The strongest request to stop that is on record.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use domain::event::{Entry, Event, StopRequest};
 use domain::exit::Exit;
-use domain::facts::HealthFacts;
+use domain::facts::{HealthFacts, ServerProcess};
 use domain::metric::Metric;
 use domain::target::Target;
 use domain::units::Span;
@@ -88,8 +88,8 @@ impl Session {
         stops: Stops,
     ) -> Result<Self, Failure> {
         let (probe, gpus) = (probe_of(&order.options.gpu_source)?, visible_gpus());
+        let subjects = lease_subjects(&probe, &gpus, plan.targets())?;
         let folder = results.new_session(now(), std::process::id())?;
-        let subjects = lease_subjects(&probe, &gpus, &plan)?;
         let lease = take_lease(subjects, &folder, lease_wait, &stops).await;
         let lease = lease.inspect_err(|_| {
             // Nothing happened in it: an empty folder would only be taken for a session.
@@ -118,10 +118,11 @@ impl Session {
     ) -> Result<Self, Failure> {
         let recorded =
             crate::store::read_entries(&folder.journal()).map_err(Failure::not_measured)?;
-        let (order, plan) = recorded_order(&recorded)?;
+        let (order, digest) = recorded_order(&recorded)?;
+        let plan = planned_anew(&order, digest)?;
         let (probe, gpus) = (probe_of(&order.options.gpu_source)?, visible_gpus());
         // The lease first: a journal that another process still writes must not be touched.
-        let subjects = lease_subjects(&probe, &gpus, &plan)?;
+        let subjects = lease_subjects(&probe, &gpus, plan.targets())?;
         let lease = take_lease(subjects, &folder, lease_wait, &stops).await?;
         let (journal, entries) =
             Journal::reopen(&folder.journal()).map_err(Failure::not_measured)?;
@@ -145,6 +146,15 @@ impl Session {
     /// Metrics that every run must have to count.
     pub fn key_metrics(&self) -> &[Metric] {
         key_metrics(&self.plan)
+    }
+
+    /// Metrics that the skills compare frameworks by.
+    pub fn compared_metrics(&self) -> &[Metric] {
+        let metrics = self.plan.steps().iter().find_map(|planned| match &planned.step {
+            Step::Compare(compare) => Some(compare.metrics.as_slice()),
+            _ => None,
+        });
+        metrics.unwrap_or(&Metric::KEY)
     }
 
     /// The run that a step is about, if it is about one.
@@ -202,14 +212,13 @@ pub fn fold(plan: &Plan, entries: &[Entry]) -> Result<State, Failure> {
     folded.context("the journal is corrupt").map_err(Failure::not_measured)
 }
 
-/// What a journal's first line asked for, planned anew.
-pub fn recorded_order(entries: &[Entry]) -> Result<(Order, Plan), Failure> {
-    let Some(Event::SessionOpened { journal, request, plan: digest, .. }) =
+/// What a journal's first line asked for, and the digest of the plan that it gave then.
+pub fn recorded_order(entries: &[Entry]) -> Result<(Order, &str), Failure> {
+    let Some(Event::SessionOpened { journal, request, plan, .. }) =
         entries.first().map(|entry| &entry.event)
     else {
-        return Err(Failure::not_measured(anyhow!(
-            "the journal does not begin with `session-opened`"
-        )));
+        let error = anyhow!("the journal does not begin with `session-opened`");
+        return Err(Failure::not_measured(error));
     };
     if *journal != Event::JOURNAL {
         let error =
@@ -217,23 +226,62 @@ pub fn recorded_order(entries: &[Entry]) -> Result<(Order, Plan), Failure> {
         return Err(Failure::not_measured(error));
     }
     let order = serde_json::from_value::<Order>(request.clone());
-    let order = order.context("cannot read what the session was asked for")?;
+    Ok((order.context("cannot read what the session was asked for")?, plan))
+}
+
+/// The plan of a recorded order; refused if this servegate plans something else from it.
+fn planned_anew(order: &Order, digest: &str) -> Result<Plan, Failure> {
     let plan = skill::resolve(&order.request).map_err(Failure::not_measured)?;
-    if plan.digest() != *digest {
-        let error = anyhow!("this servegate plans another session from the same skills");
-        let hint = "resume with the version that began it, or use `resume --clean-only`".to_owned();
-        return Err(Failure::not_measured(error).with_hint(hint));
+    if plan.digest() == digest {
+        return Ok(plan);
     }
-    Ok((order, plan))
+    let error = anyhow!("this servegate plans another session from the same skills");
+    let hint = "resume with the version that began it, or end what it left running with \
+                `resume --clean-only`";
+    Err(Failure::not_measured(error).with_hint(hint.to_owned()))
+}
+
+/// The server that a journal saw starting and not ending, without asking what was planned.
+pub fn recorded_server(entries: &[Entry]) -> Option<&ServerProcess> {
+    let last = entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::ServerStarted { process } => Some(Some(process)),
+        Event::ServerStopped { .. } => Some(None),
+        _ => None,
+    });
+    last.flatten()
+}
+
+/// Whether a journal says that its session is over and nothing of it is left.
+pub fn is_over(entries: &[Entry]) -> bool {
+    let exit = entries.last().and_then(|entry| match &entry.event {
+        Event::SessionClosed { exit } => Exit::from_code(*exit),
+        _ => None,
+    });
+    exit.is_some_and(|exit| exit != Exit::LeftBehind)
+}
+
+/// Takes the lease that a recorded session needs, planned or not: what it left running may still
+/// use the device.
+pub async fn lease_for_cleaning(
+    order: &Order,
+    folder: &SessionFolder,
+    wait: Span,
+    stops: &Stops,
+) -> Result<Lease, Failure> {
+    let (probe, gpus) = (probe_of(&order.options.gpu_source)?, visible_gpus());
+    let subjects = lease_subjects(&probe, &gpus, &order.request.targets)?;
+    take_lease(subjects, folder, wait, stops).await
 }
 
 /// The lines of the report that is printed after each run; none where the skills print none.
-pub fn report_template(plan: &Plan) -> &[String] {
-    let lines = plan.steps().iter().find_map(|planned| match &planned.step {
-        Step::AfterRun(after) => Some(after.report.as_slice()),
+pub fn report_template(order: &Order) -> Result<Vec<String>, Failure> {
+    let skills = skill::skills(&order.request.skills).map_err(Failure::not_measured)?;
+    let steps = skills.into_iter().flat_map(|skill| skill.steps);
+    let lines = steps.into_iter().find_map(|step| match step {
+        Step::AfterRun(after) => Some(after.report),
         _ => None,
     });
-    lines.unwrap_or(&[])
+    Ok(lines.unwrap_or_default())
 }
 
 /// Metrics that every run must have to count.
@@ -262,10 +310,14 @@ pub fn visible_gpus() -> Selection {
 }
 
 /// What the session must have to itself: every GPU that its targets may use, or the host.
-fn lease_subjects(probe: &Probe, gpus: &Selection, plan: &Plan) -> Result<Vec<String>, Failure> {
+fn lease_subjects(
+    probe: &Probe,
+    gpus: &Selection,
+    targets: &[Target],
+) -> Result<Vec<String>, Failure> {
     let spec = GatherSpec { results_dir: Path::new("."), ours: &[], gpus, variables: &[] };
     let facts = probe.gather(&spec).map_err(Failure::not_measured)?;
-    let needs = plan.targets().iter().map(|target| Wanted::of(target, &facts));
+    let needs = targets.iter().map(|target| Wanted::of(target, &facts));
     let mut subjects: Vec<String> = needs.flat_map(|wanted| subjects(&facts, wanted)).collect();
     subjects.sort();
     subjects.dedup();

@@ -66,6 +66,16 @@ impl Stops {
         }
     }
 
+    /// Resolves once the process was told to terminate.
+    pub async fn wait_until_terminated(&self) {
+        let mut requests = self.requests.clone();
+        let terminated = |by: &Option<StopRequest>| *by == Some(StopRequest::Terminated);
+        if requests.wait_for(terminated).await.is_err() {
+            // The listener lives as long as the runtime: without it nothing can be asked.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Becomes true once the running step is to be ended.
     pub fn insisted(&self) -> watch::Receiver<bool> {
         self.insisted.clone()

@@ -4,7 +4,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use domain::event::Event;
+use domain::event::{Entry, Event};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use report::lines::Narrator;
 
@@ -42,6 +42,13 @@ impl Ui {
             terminal: std::io::stderr().is_terminal(),
             bar: None,
             last_plain: Instant::now(),
+        }
+    }
+
+    /// Takes note of what an earlier process of the session has said already.
+    pub fn recall(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.narrator.line(&entry.event);
         }
     }
 

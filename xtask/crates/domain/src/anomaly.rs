@@ -122,6 +122,11 @@ pub enum Anomaly {
         /// After it ended, in MiB.
         after_mib: u64,
     },
+    /// What the GPU did during the run is not wholly known.
+    GpuSamplesLost {
+        /// Why.
+        reason: String,
+    },
     /// The prefix cache could not be emptied between runs.
     CacheNotFlushed {
         /// Why.
@@ -193,6 +198,7 @@ impl Anomaly {
             Self::StopEscalated { .. } => "stop-escalated",
             Self::OrphansEnded { .. } => "orphans-ended",
             Self::VramNotFreed { .. } => "vram-not-freed",
+            Self::GpuSamplesLost { .. } => "gpu-samples-lost",
             Self::CacheNotFlushed { .. } => "cache-not-flushed",
             Self::ToolHidFailures { .. } => "tool-hid-failures",
             Self::ToolWroteNoJsonl { .. } => "tool-wrote-no-jsonl",
@@ -273,6 +279,7 @@ impl fmt::Display for Anomaly {
                     "VRAM was {before_mib} MiB before the server started and is {after_mib} MiB after it ended"
                 )
             }
+            Self::GpuSamplesLost { reason } => write!(f, "GPU samples were lost: {reason}"),
             Self::CacheNotFlushed { reason } => {
                 write!(f, "the prefix cache was not emptied: {reason}")
             }

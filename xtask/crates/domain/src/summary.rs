@@ -19,6 +19,9 @@ use crate::timestamp::Timestamp;
 pub struct RunSummary {
     /// Version of this format; see [`RunSummary::SCHEMA`].
     pub schema: u32,
+    /// Whether it counts: every request completed and every key metric is known. A run that does
+    /// not is kept for whoever looks for the reason, and is compared with nothing.
+    pub counts: bool,
     /// The session that it belongs to: the name of a folder in `results/runs/`.
     pub session: String,
     /// The framework.

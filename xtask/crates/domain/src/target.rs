@@ -54,11 +54,14 @@ pub struct Target {
 }
 
 impl Target {
-    /// The device that `Auto` means for this framework, given whether the host has a GPU.
+    /// Whether it must have a healthy GPU here, given whether the host has one.
     pub fn wants_gpu(&self, host_has_gpu: bool) -> bool {
         match (self.device, self.framework) {
             (Device::Cpu, _) | (Device::Auto, Framework::Sim) => false,
-            (Device::Gpu, _) | (Device::Auto, Framework::Sglang | Framework::Vllm) => true,
+            (Device::Gpu, _) => true,
+            // A server that runs already holds its GPU, which may be another host's.
+            (Device::Auto, _) if self.url.is_some() => false,
+            (Device::Auto, Framework::Sglang | Framework::Vllm) => true,
             (Device::Auto, Framework::Ollama | Framework::LlamaCpp | Framework::Openai) => {
                 host_has_gpu
             }

@@ -65,6 +65,11 @@ pub struct Span(pub Duration);
 
 quantity!(Span, "a length of time", "`90s` or `10m`", r"^\s*(\d+\s*[a-z]+\s*)+$");
 
+impl Span {
+    /// Longer waits are mistakes, and would overflow a clock.
+    pub const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+}
+
 impl FromStr for Span {
     type Err = WrongUnit;
 
@@ -72,7 +77,14 @@ impl FromStr for Span {
         // `humantime` reads a bare `0` as a duration; here every quantity names its unit.
         let has_unit = text.chars().any(char::is_alphabetic);
         let parsed = humantime::parse_duration(text).ok().filter(|_| has_unit);
-        parsed.map(Self).ok_or_else(|| Self::refused(text))
+        match parsed {
+            Some(span) if span <= Self::LONGEST => Ok(Self(span)),
+            Some(_) => {
+                let wanted = "a length of time of at most 30 days";
+                Err(WrongUnit { wanted, ..Self::refused(text) })
+            }
+            None => Err(Self::refused(text)),
+        }
     }
 }
 
@@ -206,6 +218,7 @@ mod tests {
     fn a_number_without_its_unit_is_refused() {
         assert!("10".parse::<Span>().is_err());
         assert!("0".parse::<Span>().is_err());
+        assert!("99999999999h".parse::<Span>().is_err());
         assert!("512".parse::<Memory>().is_err());
         assert!("2".parse::<Percent>().is_err());
         assert!("NaN %".parse::<Percent>().is_err());

@@ -16,6 +16,6 @@ pub mod session;
 pub mod table;
 #[cfg(test)]
 mod testing;
-mod text;
+pub mod text;
 
 pub use session::SessionView;

@@ -77,6 +77,7 @@ pub(crate) fn lag() -> ClientLag {
 pub(crate) fn run() -> RunSummary {
     RunSummary {
         schema: RunSummary::SCHEMA,
+        counts: true,
         session: "20261124T031500Z-1".to_owned(),
         framework: Framework::Sim,
         framework_version: Some("0.1.0".to_owned()),

@@ -5,7 +5,7 @@
 const CUT: char = '…';
 
 /// What XML 1.0 can hold, without terminal escapes: line breaks and tabs stay.
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     without_escapes(text).chars().filter(|c| is_xml_char(*c)).collect()
 }
 

@@ -68,7 +68,8 @@ pub struct State {
     stop: Option<StopRequest>,
     left_behind: bool,
     exit: Option<u8>,
-    verdict: Verdict,
+    verdicts: Vec<Verdict>,
+    interrupted: Option<StepIndex>,
 }
 
 impl State {
@@ -90,7 +91,8 @@ impl State {
             stop: None,
             left_behind: false,
             exit: None,
-            verdict: Verdict::Pass,
+            verdicts: Vec::new(),
+            interrupted: None,
         }
     }
 
@@ -147,6 +149,11 @@ impl State {
         self.slots.iter().position(|slot| slot.status == Status::Running)
     }
 
+    /// The step that was under way when the process before this one ended.
+    pub const fn interrupted(&self) -> Option<StepIndex> {
+        self.interrupted
+    }
+
     /// Whether the last line is written, and nothing was left behind.
     pub fn finished(&self) -> bool {
         self.phase == Phase::Closed && self.exit != Some(Exit::LeftBehind.code())
@@ -160,8 +167,15 @@ impl State {
             Some(StopRequest::Terminated) => Exit::Terminated,
             Some(StopRequest::Insisted) => Exit::Interrupted,
             Some(StopRequest::Asked) | None if self.slots.iter().any(failed) => Exit::NotMeasured,
-            Some(StopRequest::Asked) | None => self.verdict.exit(strictness),
+            Some(StopRequest::Asked) | None => self.judged(strictness),
         }
+    }
+
+    /// What the verdicts ask for: the exit of the worst one that asks for anything. A verdict that
+    /// is let through must not hide one that is not.
+    fn judged(&self, strictness: Strictness) -> Exit {
+        let exits = self.verdicts.iter().rev().map(|verdict| verdict.exit(strictness));
+        exits.into_iter().find(|exit| *exit != Exit::Done).unwrap_or(Exit::Done)
     }
 
     /// Why a pending step is not to be done, if it is not.
@@ -236,8 +250,8 @@ impl State {
     ) -> Result<(), IllegalEvent> {
         self.expect_running(step, event)?;
         if let Outcome::Judged { judgements } = outcome {
-            let worst = judgements.iter().map(|judgement| judgement.verdict).max();
-            self.verdict = worst.unwrap_or(self.verdict);
+            self.verdicts = judgements.iter().map(|judgement| judgement.verdict).collect();
+            self.verdicts.sort();
         }
         let slot = &mut self.slots[step];
         slot.status = Status::Done;
@@ -278,8 +292,10 @@ impl State {
         self.stop = None;
         self.exit = None;
         self.proved.retain(|(fact, _)| *fact == FactName::Measured);
+        self.interrupted = self.running();
         for slot in &mut self.slots {
-            if slot.status == Status::Running {
+            // What was skipped is considered anew: the reason may have been a request to stop.
+            if matches!(slot.status, Status::Running | Status::Skipped) {
                 slot.status = Status::Pending;
             }
         }

@@ -47,6 +47,7 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
     let at = Timestamp::from_unix_millis(1_795_490_100_000);
     RunSummary {
         schema: RunSummary::SCHEMA,
+        counts: true,
         session: "20261124T031500Z-1".to_owned(),
         framework: Framework::Sim,
         framework_version: Some("0.1.0".to_owned()),

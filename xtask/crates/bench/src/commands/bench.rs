@@ -47,8 +47,8 @@ pub(crate) fn conclude(session: &Session) -> Result<(), Failure> {
     }
     let runs: Vec<_> = view.runs.iter().map(|run| &run.summary).collect();
     if 1 < runs.len() {
-        let metrics = domain::metric::Metric::KEY;
-        let comparison = stats::compare::compare(&runs, &metrics, crate::clock::now());
+        let metrics = session.compared_metrics();
+        let comparison = stats::compare::compare(&runs, metrics, crate::clock::now());
         print(&format!("\n{}", report::table::table(&comparison)))?;
     }
     for judgement in &view.judgements {

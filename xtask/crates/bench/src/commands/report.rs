@@ -47,9 +47,9 @@ pub(crate) fn json(view: &SessionView) -> Result<String> {
 
 /// The report block of each run, by the template of the session's own skills.
 fn text(view: &SessionView, entries: &[Entry]) -> Result<String, Failure> {
-    let (_, plan) = recorded_order(entries)?;
-    let template = report_template(&plan);
-    let blocks = view.runs.iter().map(|run| report::run_report::render(template, &run.summary));
+    let (order, _) = recorded_order(entries)?;
+    let template = report_template(&order)?;
+    let blocks = view.runs.iter().map(|run| report::run_report::render(&template, &run.summary));
     let blocks = blocks.collect::<Result<Vec<_>, _>>().map_err(Failure::not_measured)?;
     Ok(blocks.join("\n"))
 }

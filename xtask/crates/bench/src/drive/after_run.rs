@@ -23,7 +23,7 @@ pub(super) async fn perform(
     let Some(MeasuredRun { evidence, record }) = live.run.take() else {
         return Err(super::unproved(FactName::Measured));
     };
-    let saved = summary::save(session, live, planned, &record)?;
+    let saved = summary::save(session, live, planned, &record, true)?;
     if !session.order.options.json {
         let text = report::run_report::render(&after.report, &saved);
         let text = text.map_err(|error| failed(FailureClass::Client, error))?;

@@ -1,5 +1,4 @@
-//! Who makes the load: chosen before anything is touched, and the same for a target's whole
-//! session.
+//! Who makes the load: chosen before anything is touched, and the same for all runs of a target.
 
 use std::path::{Path, PathBuf};
 
@@ -37,14 +36,21 @@ async fn engine(
 ) -> Result<Engine, Failure> {
     match choice {
         EngineChoice::Native => Ok(Engine::Native),
-        EngineChoice::Sglang => find(python).await.map(Engine::Sglang).map_err(|error| {
-            let hint = error.hint();
-            Failure::not_measured(error).with_hint(hint)
-        }),
+        EngineChoice::Sglang => find(python).await.map(Engine::Sglang).map_err(not_found),
         // The simulated server is there to try things out: no Python is started for it.
         EngineChoice::Auto if target.framework == Framework::Sim => Ok(Engine::Native),
-        EngineChoice::Auto => Ok(find(python).await.map_or(Engine::Native, Engine::Sglang)),
+        EngineChoice::Auto => match (find(python).await, python) {
+            (Ok(tool), _) => Ok(Engine::Sglang(tool)),
+            (Err(_), None) => Ok(Engine::Native),
+            // Whoever names a Python expects it to be used.
+            (Err(error), Some(_)) => Err(not_found(error)),
+        },
     }
+}
+
+fn not_found(error: FindError) -> Failure {
+    let hint = error.hint();
+    Failure::not_measured(error).with_hint(hint)
 }
 
 async fn find(python: Option<&Path>) -> Result<Tool, FindError> {

@@ -80,10 +80,55 @@ pub(super) async fn perform(
     let sampler = VramSampler::start(&session.probe, &session.gpus, &folder.join("gpu.jsonl"));
     let sampler = sampler.map_err(|error| failed(FailureClass::Storage, error))?;
     let made = make_load(session, live, run, measure, &folder).await;
-    let vram = sampler.and_then(VramSampler::stop).and_then(|report| report.vram);
-    note_server_trouble(session, live, made.is_err())?;
-    let record = keep(session, run, made?, vram, &folder)?;
-    judge(session, live, planned, record).await
+    // What was measured is on disk before anything else is asked of the world.
+    let kept = made.map(|made| keep(session, run, made, &folder));
+    let vram = watched_vram(session, sampler)?;
+    note_server_trouble(session, live, kept.is_err())?;
+    match kept {
+        Ok(record) => judge(session, live, planned, RunRecord { vram, ..record? }).await,
+        Err(failure) => {
+            keep_raw_of_failed(session, run, &folder)?;
+            Err(failure)
+        }
+    }
+}
+
+/// What the sampler saw; samples that are missing are on record.
+fn watched_vram(
+    session: &Session,
+    sampler: Option<VramSampler>,
+) -> Result<Option<Vram>, StepFailure> {
+    let Some(sampler) = sampler else { return Ok(None) };
+    let (vram, lost) = match sampler.stop() {
+        None => (None, Some("the sampler did not answer".to_owned())),
+        Some(report) => {
+            let unreadable = (0 < report.unreadable)
+                .then(|| format!("{} samples could not be read", report.unreadable));
+            let dropped = (0 < report.lines_dropped)
+                .then(|| format!("{} lines found no room in the file", report.lines_dropped));
+            let unwritten = report.log_error.map(|error| format!("the file broke off: {error}"));
+            (report.vram, unreadable.or(dropped).or(unwritten))
+        }
+    };
+    if let Some(reason) = lost {
+        let noted = session.recorder.note(Anomaly::GpuSamplesLost { reason });
+        noted.map_err(|failure| unrecorded(&failure))?;
+    }
+    Ok(vram)
+}
+
+/// The raw output of a load tool that gave no result is kept all the same.
+fn keep_raw_of_failed(
+    session: &Session,
+    run: &PlannedRun,
+    folder: &Path,
+) -> Result<(), StepFailure> {
+    let raw = tool::raw_file(folder);
+    if !raw.is_file() {
+        return Ok(());
+    }
+    let kept = publish(session, run, crate::clock::now(), &Raw::File(raw));
+    kept.map(|_| ()).map_err(|error| failed(FailureClass::Storage, error))
 }
 
 fn run_name(session: &Session, run: &PlannedRun) -> String {
@@ -151,21 +196,22 @@ fn keep(
     session: &Session,
     run: &PlannedRun,
     made: Yield,
-    vram: Option<Vram>,
     folder: &Path,
 ) -> Result<RunRecord, StepFailure> {
-    let framework = session.plan.targets()[run.target].framework;
-    let (raw, summary) = session.results.run_files(framework, &run.profile.name, made.started);
     let records = folder.join("requests.jsonl.gz");
-    let stored = store(session, &made, &raw, &records);
-    stored.map_err(|error| failed(FailureClass::Storage, error))?;
+    if !made.records.is_empty() {
+        load::records::write(&records, &made.records)
+            .map_err(|error| failed(FailureClass::Storage, error))?;
+    }
+    let published = publish(session, run, made.started, &made.raw);
+    let (raw, summary) = published.map_err(|error| failed(FailureClass::Storage, error))?;
     Ok(RunRecord {
         engine: made.engine,
         engine_version: made.version,
         started: made.started,
         finished: made.finished,
         measurement: made.measurement,
-        vram,
+        vram: None,
         request_set: made.request_set,
         raw,
         summary,
@@ -173,16 +219,18 @@ fn keep(
     })
 }
 
-fn store(session: &Session, made: &Yield, raw: &Path, records: &Path) -> anyhow::Result<()> {
-    let raw = session.results.path(raw);
-    match &made.raw {
-        Raw::Text(text) => crate::store::write_new(&raw, text.as_bytes())?,
-        Raw::File(file) => crate::store::link_new(file, &raw)?,
-    }
-    if !made.records.is_empty() {
-        load::records::write(records, &made.records)?;
-    }
-    Ok(())
+/// Puts the raw output into the results tree; returns its name and the one for its summary.
+fn publish(
+    session: &Session,
+    run: &PlannedRun,
+    started: Timestamp,
+    raw: &Raw,
+) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let framework = session.plan.targets()[run.target].framework;
+    session.results.claim_run_files(framework, &run.profile.name, started, |path| match raw {
+        Raw::Text(text) => crate::store::write_new(path, text.as_bytes()),
+        Raw::File(file) => crate::store::link_new(file, path),
+    })
 }
 
 /// Proves `measured`, or says why the run does not count; its summary is saved either way.
@@ -210,7 +258,7 @@ async fn judge(
                 let noted = session.recorder.note(anomaly.clone());
                 noted.map_err(|failure| unrecorded(&failure))?;
             }
-            summary::save(session, live, planned, &record)?;
+            summary::save(session, live, planned, &record, false)?;
             Err(failed(class(session, live).await, refused))
         }
     }

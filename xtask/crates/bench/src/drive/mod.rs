@@ -18,6 +18,7 @@ mod verify;
 mod watch;
 mod write_reports;
 
+use domain::anomaly::Anomaly;
 use domain::event::{Event, FailureClass, Outcome, StepFailure, StepIndex, StopRequest};
 use domain::exit::Exit;
 use sequencer::Directive;
@@ -29,15 +30,24 @@ use crate::session::Session;
 
 pub use engine::choose as choose_engines;
 pub use live::Live;
-pub use stop::clean_up;
+pub use stop::{clean_up, end_left};
 
 /// Drives a session to its end; returns the code to exit with.
 pub async fn drive(session: &Session, live: &mut Live) -> Result<Exit, Failure> {
     loop {
-        if let Some(exit) = advance(session, live).await? {
-            return Ok(exit);
+        match advance(session, live).await {
+            Ok(Some(exit)) => return Ok(exit),
+            Ok(None) => {}
+            Err(failure) => return Err(abandon(session, failure).await),
         }
     }
+}
+
+/// A session whose record cannot be written any more does nothing further, but it does not leave
+/// its server behind.
+async fn abandon(session: &Session, failure: Failure) -> Failure {
+    let report = end_left(session.recorder.server().as_ref(), &session.tag()).await;
+    if report.survivors.is_empty() { failure } else { failure.with_exit(Exit::LeftBehind) }
 }
 
 /// Drives a session, but holds what it has set up until it is asked to stop.
@@ -45,15 +55,30 @@ pub async fn hold(session: &Session, live: &mut Live) -> Result<Exit, Failure> {
     let strictness = session.order.options.strictness;
     let mut stops = session.stops.clone();
     while !closing(session, &session.recorder.next(strictness)) {
-        if let Some(exit) = advance(session, live).await? {
-            return Ok(exit);
+        match advance(session, live).await {
+            Ok(Some(exit)) => return Ok(exit),
+            Ok(None) => {}
+            Err(failure) => return Err(abandon(session, failure).await),
         }
     }
     if let (Some((_, server)), None) = (&live.verified, stops.requested()) {
         print(&format!("{}\n", server.url))?;
-        stops.next().await;
+        tokio::select! {
+            _ = stops.next() => {}
+            how = server_ends(live) => {
+                session.recorder.note(Anomaly::ServerDied { how })?;
+            }
+        }
     }
     drive(session, live).await
+}
+
+/// Resolves with how the server ended; never for one that was attached to.
+async fn server_ends(live: &mut Live) -> String {
+    match &mut live.server {
+        Some(server) => server.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether what comes next only undoes or concludes.

@@ -13,8 +13,13 @@ use super::{Live, unrecorded};
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// A cancelled CI job is killed about ten seconds after SIGTERM; the server gets this much of it.
-const PATIENCE_WHEN_TERMINATED: Duration = Duration::from_secs(3);
+/// A cancelled CI job is killed about ten seconds after SIGTERM; the server gets this much of it,
+/// so that the reports can still be written.
+const WHEN_TERMINATED: StopLimits = StopLimits {
+    patience: Duration::from_secs(3),
+    gone_within: Duration::from_secs(2),
+    port_free_within: Duration::from_secs(1),
+};
 
 /// A server whose parent died serves nobody: it is asked once and then ended.
 const AFTER_A_CRASH: StopLimits = StopLimits {
@@ -38,44 +43,73 @@ pub(super) async fn perform(
     let Some(process) = session.recorder.server() else {
         return Ok(Outcome::Stopped);
     };
-    let limits = limits(session, planned, stop);
-    let report = match live.server.take() {
-        Some(mut server) => server.stop(&limits).await,
-        // The handle was lost with a step that was abandoned; the journal still knows the process.
-        None => serve::end_leftover(&process, &session.tag(), &limits).await,
-    };
+    let report = end(session, live, planned, stop, &process).await;
     settle(session, &process, &report).map_err(|failure| unrecorded(&failure))?;
     if let Some(failure) = left_behind(&report) {
         return Err(failure);
     }
+    live.server = None;
     check_vram(session, live.vram_before_launch_mib, stop).await?;
     Ok(Outcome::Stopped)
+}
+
+/// Ends the server within the limits of the skill, or, once the session is told to terminate,
+/// within what a cancelled CI job is left with.
+async fn end(
+    session: &Session,
+    live: &mut Live,
+    planned: &PlannedStep,
+    stop: &Stop,
+    process: &ServerProcess,
+) -> StopReport {
+    let patient = StopLimits::of(stop, session.target_of(planned).framework);
+    tokio::select! {
+        biased;
+        () = session.stops.wait_until_terminated() => {}
+        report = end_within(session, live, process, &patient) => return report,
+    }
+    end_within(session, live, process, &WHEN_TERMINATED).await
+}
+
+async fn end_within(
+    session: &Session,
+    live: &mut Live,
+    process: &ServerProcess,
+    limits: &StopLimits,
+) -> StopReport {
+    match &mut live.server {
+        Some(server) => server.stop(limits).await,
+        // The handle was lost with a step that was abandoned; the journal still knows the process.
+        None => serve::end_leftover(process, &session.tag(), limits).await,
+    }
 }
 
 /// Ends what an earlier process of this session left running; returns what would not go.
 pub async fn clean_up(session: &Session) -> Result<Vec<u32>, Failure> {
     session.recorder.record(Event::CleanupStarted)?;
-    let survivors = match session.recorder.server() {
-        Some(process) => {
-            let report = serve::end_leftover(&process, &session.tag(), &AFTER_A_CRASH).await;
-            settle(session, &process, &report)?;
-            report.survivors
-        }
-        // No server, but perhaps a load tool that outlived us.
-        None => serve::end_tagged(&session.tag(), &AFTER_A_CRASH).await.survivors,
-    };
-    session.recorder.record(match survivors.is_empty() {
+    if let Some(step) = session.recorder.interrupted_step() {
+        let step = session.plan.steps()[step].name.clone();
+        session.recorder.note(Anomaly::Resumed { step })?;
+    }
+    let process = session.recorder.server();
+    let report = end_left(process.as_ref(), &session.tag()).await;
+    if let Some(process) = process {
+        settle(session, &process, &report)?;
+    }
+    session.recorder.record(match report.survivors.is_empty() {
         true => Event::CleanupFinished,
-        false => Event::CleanupFailed { pids: survivors.clone() },
+        false => Event::CleanupFailed { pids: report.survivors.clone() },
     })?;
-    Ok(survivors)
+    Ok(report.survivors)
 }
 
-fn limits(session: &Session, planned: &PlannedStep, stop: &Stop) -> StopLimits {
-    let limits = StopLimits::of(stop, session.target_of(planned).framework);
-    let terminated = session.recorder.stop() == Some(StopRequest::Terminated);
-    let patience = if terminated { PATIENCE_WHEN_TERMINATED } else { limits.patience };
-    StopLimits { patience: limits.patience.min(patience), ..limits }
+/// Ends a server whose parent died, and whatever else carries the session's tag, such as a load
+/// tool.
+pub async fn end_left(process: Option<&ServerProcess>, tag: &str) -> StopReport {
+    match process {
+        Some(process) => serve::end_leftover(process, tag, &AFTER_A_CRASH).await,
+        None => serve::end_tagged(tag, &AFTER_A_CRASH).await,
+    }
 }
 
 /// Records how the server went.
@@ -111,7 +145,9 @@ async fn check_vram(
         if after_mib <= before_mib + stop.vram_slack.mib() {
             return Ok(());
         }
-        if deadline <= tokio::time::Instant::now() {
+        // Whoever cancels a job does not wait a minute for this; what is known is on record.
+        let terminated = session.stops.requested() == Some(StopRequest::Terminated);
+        if terminated || deadline <= tokio::time::Instant::now() {
             let anomaly = Anomaly::VramNotFreed { before_mib, after_mib };
             let message = anomaly.to_string();
             session.recorder.note(anomaly).map_err(|failure| unrecorded(&failure))?;

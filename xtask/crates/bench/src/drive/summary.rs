@@ -15,8 +15,9 @@ pub(super) fn save(
     live: &Live,
     planned: &PlannedStep,
     record: &RunRecord,
+    counts: bool,
 ) -> Result<RunSummary, StepFailure> {
-    let summary = make(session, live, planned, record)?;
+    let summary = RunSummary { counts, ..make(session, live, planned, record)? };
     write_new_json(&session.results.path(&record.summary), &summary)
         .map_err(|error| failed(FailureClass::Storage, error))?;
     Ok(summary)
@@ -39,6 +40,7 @@ fn make(
     let measurement = record.measurement.clone();
     Ok(RunSummary {
         schema: RunSummary::SCHEMA,
+        counts: false,
         session: session.folder.id().to_owned(),
         framework: server.framework,
         framework_version: server.version.clone(),

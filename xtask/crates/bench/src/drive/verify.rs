@@ -1,6 +1,7 @@
 //! `verify`: climb the readiness ladder, and judge what was seen.
 
 use domain::event::{FailureClass, Outcome, StepFailure};
+use report::text::printable;
 use sequencer::server::NotServing;
 use skill::FactName;
 use skill::setup::Verify;
@@ -45,7 +46,7 @@ fn explain(
     let log = server.process().log.display();
     session.recorder.with_ui(|ui| {
         for line in server.log_tail(live.log_tail_lines) {
-            ui.line(&format!("  | {line}"));
+            ui.line(&format!("  | {}", printable(&line)));
         }
         ui.line(&format!("  the whole log: {log}"));
     });

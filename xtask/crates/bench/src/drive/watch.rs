@@ -1,6 +1,6 @@
-//! Watching over a load: progress, silence, and the hard deadline.
+//! Watching over a load: progress, and silence.
 //!
-//! Silence starts an investigation and ends nothing; only the deadline does.
+//! Silence starts an investigation and ends nothing; only the engines' hard deadline does.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -12,7 +12,6 @@ use domain::anomaly::Anomaly;
 use load::{Progress, Snapshot};
 use skill::runner::Measure;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::Live;
 use crate::failure::Failure;
@@ -39,19 +38,25 @@ pub(super) struct Watched<'a> {
     pub progress: &'a Progress,
 }
 
-/// Watches until dropped. Sets `end` when the load is to end: the session is to stop, or the
-/// deadline has passed.
+/// Watches until dropped. Sets `end` when the session is to stop; the hard deadline is the
+/// engines' own.
 pub(super) async fn over(watched: &Watched<'_>, end: &watch::Sender<bool>) -> Infallible {
-    let deadline = Instant::now() + watched.measure.deadline.0;
-    let insisted = watched.session.stops.insisted();
+    let mut insisted = watched.session.stops.insisted();
+    tokio::select! {
+        never = look_on(watched) => match never {},
+        _ = insisted.wait_for(|insisted| *insisted) => {}
+    }
+    end.send_replace(true);
+    std::future::pending().await
+}
+
+/// Shows progress, and looks into silence.
+async fn look_on(watched: &Watched<'_>) -> Infallible {
     let mut investigations = 0;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let seen = watched.progress.snapshot();
         show(watched.session, seen);
-        if deadline <= Instant::now() || *insisted.borrow() {
-            end.send_replace(true);
-        }
         // Each further stretch of silence is looked into once.
         let due = watched.measure.investigate_after.0 * (investigations + 1);
         if due <= seen.silent_for {
@@ -88,7 +93,7 @@ async fn investigate(watched: &Watched<'_>, seen: Snapshot, number: u32) {
     let noted: Result<(), Failure> =
         watched.session.recorder.note(Anomaly::Silence { seconds, server_healthy, evidence });
     if let Err(failure) = noted {
-        // The load goes on; a journal that cannot be written fails the step at its end.
+        // The load goes on; the next event of the step fails to be recorded as well.
         watched.session.recorder.with_ui(|ui| ui.line(&failure.render()));
     }
 }

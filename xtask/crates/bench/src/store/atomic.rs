@@ -54,10 +54,17 @@ fn write(
     fs::create_dir_all(folder)?;
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    publish(&temporary)?;
+    let fill = || {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    let published = fill().and_then(|()| publish(&temporary));
+    if published.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    published?;
     File::open(folder)?.sync_all()
 }
 

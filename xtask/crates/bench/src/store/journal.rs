@@ -53,7 +53,12 @@ impl Journal {
     /// Starts a new journal.
     pub fn create(path: &Path) -> Result<Self, JournalError> {
         let file = OpenOptions::new().append(true).create_new(true).open(path);
-        Self::opened(path, file, 0)
+        // Not only the file has to be on disk, but its name in the folder as well.
+        let named = file.and_then(|file| {
+            File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+            Ok(file)
+        });
+        Self::opened(path, named, 0)
     }
 
     /// Goes on with a journal: returns what stands in it, and drops a torn last line.
@@ -89,8 +94,12 @@ impl Journal {
     fn write(&mut self, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        self.file.write_all(&line)?;
-        self.file.sync_data()
+        let whole = self.file.metadata()?.len();
+        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        written.inspect_err(|_| {
+            // A full disk takes half a line; the next one must not be glued to it.
+            let _ = self.file.set_len(whole);
+        })
     }
 }
 

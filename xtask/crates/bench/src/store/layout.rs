@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use domain::framework::Framework;
 use domain::timestamp::Timestamp;
 
@@ -37,32 +37,37 @@ impl Results {
         self.root.join(relative)
     }
 
-    /// Names for a run's raw output and summary, relative to the root, that are not taken yet.
-    pub fn run_files(
+    /// Has `create` make a run's raw output under a name that is not taken, and returns that name
+    /// and the one for its summary, relative to the root.
+    ///
+    /// The name is claimed by making the file: two sessions may end a run in the same second.
+    pub fn claim_run_files(
         &self,
         framework: Framework,
         profile: &str,
         at: Timestamp,
-    ) -> (PathBuf, PathBuf) {
+        create: impl Fn(&Path) -> Result<()>,
+    ) -> Result<(PathBuf, PathBuf)> {
         let folder = Path::new(framework.as_str());
-        let stem = format!("{profile}-{}", at.compact());
-        let named = |suffix: &str| {
-            (
-                folder.join(format!("{stem}{suffix}.txt")),
-                folder.join(format!("{stem}{suffix}.json")),
-            )
-        };
-        self.first_free(named)
+        for number in 1..=NAMES_TRIED {
+            let stem = numbered(&format!("{profile}-{}", at.compact()), number);
+            let raw = folder.join(format!("{stem}.txt"));
+            let path = self.path(&raw);
+            match create(&path) {
+                Ok(()) => return Ok((raw, folder.join(format!("{stem}.json")))),
+                Err(_) if path.exists() && number < NAMES_TRIED => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bail!("every name for the run's raw output is taken")
     }
 
-    /// A name for a comparison across frameworks, relative to the root.
+    /// A name for a comparison across frameworks, relative to the root, that is not taken.
     pub fn comparison_file(&self, at: Timestamp) -> PathBuf {
         let stem = format!("comparison-{}", at.compact());
-        let named = |suffix: &str| {
-            let file = Path::new("summary").join(format!("{stem}{suffix}.json"));
-            (file.clone(), file)
-        };
-        self.first_free(named).0
+        let named = |number| Path::new("summary").join(format!("{}.json", numbered(&stem, number)));
+        let mut names = (1..=NAMES_TRIED).map(named);
+        names.find(|name| !self.path(name).exists()).unwrap_or_else(|| named(1))
     }
 
     /// File of the stored baseline of a key.
@@ -75,7 +80,8 @@ impl Results {
         self.root.join("baselines")
     }
 
-    /// Folders of all sessions, oldest first.
+    /// Folders of all sessions, oldest first. One without a journal has recorded nothing: its
+    /// process ended before the session began.
     pub fn sessions(&self) -> Result<Vec<SessionFolder>> {
         let runs = self.root.join("runs");
         let listing = match fs::read_dir(&runs) {
@@ -89,6 +95,7 @@ impl Results {
             .filter_map(Result::ok)
             .filter(|entry| entry.path().is_dir())
             .filter_map(|entry| self.session(&entry.file_name().to_string_lossy()))
+            .filter(|folder| fs::metadata(folder.journal()).is_ok_and(|file| 0 < file.len()))
             .collect();
         folders.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(folders)
@@ -109,16 +116,14 @@ impl Results {
             .with_context(|| format!("cannot create the session folder `{}`", path.display()))?;
         Ok(SessionFolder { id, path })
     }
+}
 
-    fn first_free(&self, named: impl Fn(&str) -> (PathBuf, PathBuf)) -> (PathBuf, PathBuf) {
-        let free = |(a, b): &(PathBuf, PathBuf)| !self.path(a).exists() && !self.path(b).exists();
-        let first = named("");
-        if free(&first) {
-            return first;
-        }
-        // Two runs in one second: time does not tell them apart, so a number does.
-        (2_u32..).map(|n| named(&format!("-{n}"))).find(free).unwrap_or(first)
-    }
+/// More runs than this do not end in one second.
+const NAMES_TRIED: u32 = 100;
+
+/// A name, and for all but the first of its kind a number: time does not tell them apart.
+fn numbered(stem: &str, number: u32) -> String {
+    if number == 1 { stem.to_owned() } else { format!("{stem}-{number}") }
 }
 
 impl SessionFolder {
@@ -153,10 +158,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let results = Results::at(folder.path());
         let at = Timestamp::from_unix_millis(1_795_490_100_000);
-        let (raw, _) = results.run_files(Framework::Sim, "smoke", at);
-        assert_eq!(raw, Path::new("sim/smoke-20261124T031500Z.txt"));
-        crate::store::write_new(&results.path(&raw), b"").unwrap();
-        let (raw, summary) = results.run_files(Framework::Sim, "smoke", at);
+        let claim = || {
+            let create = |path: &Path| crate::store::write_new(path, b"");
+            results.claim_run_files(Framework::Sim, "smoke", at, create).unwrap()
+        };
+        assert_eq!(claim().0, Path::new("sim/smoke-20261124T031500Z.txt"));
+        let (raw, summary) = claim();
         assert_eq!(raw, Path::new("sim/smoke-20261124T031500Z-2.txt"));
         assert_eq!(summary, Path::new("sim/smoke-20261124T031500Z-2.json"));
     }

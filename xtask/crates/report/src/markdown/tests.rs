@@ -49,7 +49,7 @@ fn a_bad_session_shows_first_what_failed() {
     | --- | --- |
     | cleanup | could not be ended: processes 4711, 4712 |
     | vllm/launch | the server failed: \`vllm\` ended with exit code 1 CUDA \| &lt;oom&gt; (hint: look at its log) |
-    | step 2 | not done: \`vllm/launch\` failed |
+    | vllm/verify | not done: \`vllm/launch\` failed |
 
     ### Anomalies
 

@@ -38,9 +38,9 @@ fn requests_are_counted_by_how_they_ended() {
     assert_eq!(measured.requests.failed[&FailureKind::Aborted], 1);
     let lines: String = measured.anomalies.iter().map(|anomaly| format!("{anomaly}\n")).collect();
     insta::assert_snapshot!(lines, @r"
-    1 requests failed with rate-limited; the first: later
+    1 request failed with rate-limited; the first: later
     2 requests failed with no-tokens; the first: nothing came
-    1 requests failed with aborted; the first: the run ended before the answer did
+    1 request failed with aborted; the first: the run ended before the answer did
     5 of 7 requests were sent
     ");
 }
@@ -117,7 +117,7 @@ fn keep_alive_comments_are_counted_over_failed_requests_too() {
     let mut failed = failed(1, FailureKind::StalledMidStream, "silence");
     failed.pings = 3;
     insta::assert_snapshot!(anomalies(&[completed, failed]), @r"
-    requests-failed: 1 requests failed with stalled-mid-stream; the first: silence
+    requests-failed: 1 request failed with stalled-mid-stream; the first: silence
     comment-pings: the stream carried 5 keep-alive comments
     ");
 }

@@ -1,6 +1,10 @@
 //! A run by the engine built into servegate.
 
+use std::time::Duration;
+
+use domain::anomaly::Anomaly;
 use domain::event::{FailureClass, StepFailure};
+use domain::facts::RungOutcome;
 use domain::framework::Engine;
 use load::{Order, RequestSet};
 use report::block::{BlockInput, block};
@@ -8,8 +12,11 @@ use stats::Observation;
 
 use super::{Job, Raw, Yield};
 use crate::drive::engine::tokenizer;
-use crate::drive::failed;
+use crate::drive::{failed, unrecorded};
 use crate::failure::Failure;
+
+/// A server empties its cache in milliseconds once nothing runs any more.
+const FLUSH_WITHIN: Duration = Duration::from_secs(30);
 
 /// Prepares the requests, warms up, sends the load and sums it up.
 pub(super) async fn make(job: &Job<'_>) -> Result<Yield, StepFailure> {
@@ -76,8 +83,16 @@ async fn warm_up(job: &Job<'_>, order: &Order<'_>) -> Result<(), StepFailure> {
     }
     let warmed = load::warm_up(order, requests, job.verified, job.stop.clone()).await;
     warmed.map_err(client_failure)?;
-    // Whether the server can do it was tried, and noted, before the run.
-    serve::flush(job.endpoint, &job.server.model, job.measure.request_idle.0).await;
+    let mut stop = job.stop.clone();
+    let flushed = tokio::select! {
+        flushed = serve::flush(job.endpoint, &job.server.model, FLUSH_WITHIN) => flushed,
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    };
+    // Whether the server can do it at all was tried, and noted, before the run.
+    if let RungOutcome::Failed(reason) = flushed.outcome {
+        let noted = job.session.recorder.note(Anomaly::CacheNotFlushed { reason });
+        noted.map_err(|failure| unrecorded(&failure))?;
+    }
     Ok(())
 }
 

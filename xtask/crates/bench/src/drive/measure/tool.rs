@@ -1,11 +1,18 @@
 //! A run by SGLang's Python tool.
 
+use std::path::{Path, PathBuf};
+
 use domain::event::{FailureClass, StepFailure};
 use domain::framework::Engine;
-use load::sglang::{self, Files, Order, Tool};
+use load::sglang::{self, Files, Order, Tool, ToolError, ToolFailureKind};
 
 use super::{Job, Raw, Yield};
 use crate::drive::failed;
+
+/// Where the tool's raw output goes while it runs.
+pub(super) fn raw_file(folder: &Path) -> PathBuf {
+    folder.join("tool.txt")
+}
 
 /// Runs the tool and reads what it printed and wrote.
 pub(super) async fn make(job: &Job<'_>, tool: &Tool) -> Result<Yield, StepFailure> {
@@ -15,7 +22,7 @@ pub(super) async fn make(job: &Job<'_>, tool: &Tool) -> Result<Yield, StepFailur
         return Err(StepFailure { hint, ..failed(FailureClass::Client, error) });
     };
     let files = Files {
-        raw: job.folder.join("tool.txt"),
+        raw: raw_file(job.folder),
         jsonl: job.folder.join("tool.jsonl"),
         home: job.folder.join("home"),
     };
@@ -28,13 +35,13 @@ pub(super) async fn make(job: &Job<'_>, tool: &Tool) -> Result<Yield, StepFailur
         tokenizer,
         capabilities: job.server.capabilities,
         deadline: job.measure.deadline.0,
-        env: &[("SERVEGATE_SESSION".to_owned(), job.session.tag())],
+        env: &[(serve::TAG.to_owned(), job.session.tag())],
     };
     let stop = job.stop.clone();
     let driven = sglang::drive(tool, &order, &files, job.verified, job.progress, stop).await;
     let driven = driven.map_err(|error| {
         let hint = error.hint();
-        StepFailure { hint, ..failed(FailureClass::Client, error) }
+        StepFailure { hint, ..failed(class(&error), error) }
     })?;
     Ok(Yield {
         engine: Engine::Sglang,
@@ -46,4 +53,23 @@ pub(super) async fn make(job: &Job<'_>, tool: &Tool) -> Result<Yield, StepFailur
         records: driven.report.records,
         raw: Raw::File(files.raw),
     })
+}
+
+/// Whose failure it is that the tool gave no result.
+fn class(error: &ToolError) -> FailureClass {
+    match error {
+        ToolError::Stopped { .. } => FailureClass::Interrupted,
+        ToolError::Failed(failure) => match failure.kind {
+            ToolFailureKind::ServerDown | ToolFailureKind::ServerLost => FailureClass::Server,
+            ToolFailureKind::AllFailed | ToolFailureKind::WarmUpFailed => FailureClass::Requests,
+            _ => FailureClass::Client,
+        },
+        ToolError::OtherServer { .. }
+        | ToolError::Refused(_)
+        | ToolError::InputMissing { .. }
+        | ToolError::File { .. }
+        | ToolError::Process { .. }
+        | ToolError::TooMuchOutput { .. }
+        | ToolError::Late { .. } => FailureClass::Client,
+    }
 }
