@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use domain::framework::Framework;
+use domain::framework::{EngineChoice, Framework};
 use domain::target::Target;
 use skill::{Plan, Request, Source};
 
@@ -76,9 +76,10 @@ fn source(file: &Path) -> Result<Source, Failure> {
 
 /// What `bench` is asked for, and the plan that it gives.
 pub fn plan(args: &BenchArgs) -> Result<(Request, Plan), Failure> {
+    check_files(args)?;
     let request = Request {
         skills: skills(args.places.skills.as_deref())?,
-        targets: targets(&args.target)?,
+        targets: targets(&args.target, Prompts::Counted)?,
         profiles: args.run.profiles.clone(),
         runs: args.run.runs,
         engine: args.run.engine,
@@ -88,52 +89,117 @@ pub fn plan(args: &BenchArgs) -> Result<(Request, Plan), Failure> {
     Ok((request, plan))
 }
 
-/// The targets of the command line.
-pub fn targets(args: &TargetArgs) -> Result<Vec<Target>, Failure> {
-    args.frameworks.iter().map(|framework| target(args, *framework)).collect()
+/// What is named on the command line and is not there is found before anything is touched.
+fn check_files(args: &BenchArgs) -> Result<(), Failure> {
+    let files = [("dataset", &args.load.dataset_path), ("baseline", &args.judge.baseline)];
+    for (what, file) in files {
+        if let Some(file) = file.as_ref().filter(|file| !file.is_file()) {
+            return Err(Failure::usage(anyhow!("there is no {what} file `{}`", file.display())));
+        }
+    }
+    if args.run.engine == EngineChoice::Native && args.run.python.is_some() {
+        let error =
+            anyhow!("`--python` names a Python for SGLang's load tool, but the engine is native");
+        return Err(Failure::usage(error).with_hint("leave out one of the two".to_owned()));
+    }
+    if let Some(url) = &args.target.url {
+        serve::check_url(url).map_err(|error| {
+            let hint = error.hint();
+            Failure::usage(error).with_hint(hint)
+        })?;
+    }
+    Ok(())
 }
 
-fn target(args: &TargetArgs, framework: Framework) -> Result<Target, Failure> {
-    if args.url.is_some() && 1 < args.frameworks.len() {
-        let error = anyhow!(
-            "`--url` names one server, but {} frameworks were given",
-            args.frameworks.len()
-        );
-        return Err(Failure::usage(error).with_hint("attach to one framework at a time".to_owned()));
-    }
-    if framework == Framework::Openai && args.url.is_none() {
-        let error = anyhow!("the framework `openai` can only be attached to");
-        return Err(
-            Failure::usage(error).with_hint("give the server's base URL with `--url`".to_owned())
-        );
-    }
-    if framework != Framework::Sim && args.url.is_none() && args.model.is_none() {
-        let error = anyhow!("no model for `{framework}`");
-        return Err(Failure::usage(error).with_hint("name one with `--model`".to_owned()));
-    }
+/// Whether prompts are to be counted, for which a tokenizer is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompts {
+    /// A load is sent.
+    Counted,
+    /// Nothing but the readiness ladder's own requests.
+    None,
+}
+
+/// The targets of the command line.
+pub fn targets(args: &TargetArgs, prompts: Prompts) -> Result<Vec<Target>, Failure> {
+    args.frameworks.iter().map(|framework| target(args, *framework, prompts)).collect()
+}
+
+fn target(args: &TargetArgs, framework: Framework, prompts: Prompts) -> Result<Target, Failure> {
+    let model = last(&args.models, framework);
+    check_target(args, framework, model.as_deref())?;
+    let tokenizer = match prompts {
+        Prompts::Counted => tokenizer(args, framework, model.as_deref())?,
+        Prompts::None => None,
+    };
     Ok(Target {
         framework,
-        model: args.model.clone(),
+        model,
         served_model_name: args.served_model_name.clone(),
-        tokenizer: tokenizer(args, framework)?,
+        tokenizer,
         url: args.url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
         port: args.port,
         device: args.device,
-        executable: args.executable.clone(),
-        server_args: args.server_args.clone(),
+        executable: last(&args.executables, framework).map(PathBuf::from),
+        server_args: meant_for(&args.server_args, framework).collect(),
     })
 }
 
+fn check_target(
+    args: &TargetArgs,
+    framework: Framework,
+    model: Option<&str>,
+) -> Result<(), Failure> {
+    if args.url.is_some() && 1 < args.frameworks.len() {
+        let given = args.frameworks.len();
+        let error = anyhow!("`--url` names one server, but {given} frameworks were given");
+        let hint = "attach to one framework at a time".to_owned();
+        return Err(Failure::usage(error).with_hint(hint));
+    }
+    if framework == Framework::Openai && args.url.is_none() {
+        let error = anyhow!("the framework `openai` can only be attached to");
+        let hint = "give the server's base URL with `--url`".to_owned();
+        return Err(Failure::usage(error).with_hint(hint));
+    }
+    if framework != Framework::Sim && args.url.is_none() && model.is_none() {
+        let error = anyhow!("no model for `{framework}`");
+        return Err(Failure::usage(error).with_hint("name one with `--model`".to_owned()));
+    }
+    Ok(())
+}
+
+/// The values that a framework is meant to get: those for all, and those that name it.
+fn meant_for(values: &[String], framework: Framework) -> impl Iterator<Item = String> {
+    values.iter().filter_map(move |value| {
+        let named = value
+            .split_once('=')
+            .and_then(|(name, rest)| name.parse().ok().map(|named: Framework| (named, rest)));
+        match named {
+            Some((named, rest)) => (named == framework).then(|| rest.to_owned()),
+            None => Some(value.clone()),
+        }
+    })
+}
+
+/// The last of the values that a framework is meant to get.
+fn last(values: &[String], framework: Framework) -> Option<String> {
+    meant_for(values, framework).last()
+}
+
 /// The tokenizer folder: the one given, else the model's own; only `sim` can do without.
-fn tokenizer(args: &TargetArgs, framework: Framework) -> Result<Option<PathBuf>, Failure> {
+fn tokenizer(
+    args: &TargetArgs,
+    framework: Framework,
+    model: Option<&str>,
+) -> Result<Option<PathBuf>, Failure> {
     let has_tokenizer = |folder: &Path| folder.join("tokenizer.json").is_file();
-    if let Some(folder) = &args.tokenizer {
-        if has_tokenizer(folder) {
-            return Ok(Some(folder.clone()));
+    if let Some(folder) = last(&args.tokenizers, framework).map(PathBuf::from) {
+        if has_tokenizer(&folder) {
+            return Ok(Some(folder));
         }
         return Err(Failure::usage(anyhow!("no `tokenizer.json` in `{}`", folder.display())));
     }
-    let model = args.model.as_ref().map(PathBuf::from).filter(|model| has_tokenizer(model));
+    let model = model.map(PathBuf::from).filter(|model| has_tokenizer(model));
     match (model, framework) {
         (Some(folder), _) => Ok(Some(folder)),
         (None, Framework::Sim) => Ok(None),
@@ -143,5 +209,19 @@ fn tokenizer(args: &TargetArgs, framework: Framework) -> Result<Option<PathBuf>,
             let hint = "give the folder that holds the model's `tokenizer.json` with `--tokenizer`";
             Err(Failure::usage(error).with_hint(hint.to_owned()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_for_all_frameworks_or_for_the_one_that_it_names() {
+        let values = ["--speed=2", "vllm=--enforce-eager", "sim=--noise=0"].map(str::to_owned);
+        let sim: Vec<_> = meant_for(&values, Framework::Sim).collect();
+        assert_eq!(sim, ["--speed=2", "--noise=0"]);
+        assert_eq!(last(&values, Framework::Vllm).unwrap(), "--enforce-eager");
+        assert_eq!(last(&values, Framework::Sglang).unwrap(), "--speed=2");
     }
 }

@@ -357,10 +357,17 @@ fn say_waiting(holder: Option<&Holder>) {
 }
 
 fn warn_of_killed_session(holder: &Holder) {
-    let session = holder.session.display();
+    let (session, id) = (holder.session.display(), holder.session.file_name());
+    let results = holder.session.ancestors().nth(2).map(Path::display);
+    let command = match (results, id) {
+        (Some(results), Some(id)) => {
+            format!("servegate resume --results {results} {}", id.to_string_lossy())
+        }
+        (None, _) | (_, None) => "servegate resume".to_owned(),
+    };
     Ui::new().line(&format!(
         "warning: an earlier session ended without giving its lease back: {session}\n  \
-         `servegate resume` goes on with it, or clears away what it left running"
+         `{command}` goes on with it; with `--clean-only` it ends what was left running"
     ));
 }
 

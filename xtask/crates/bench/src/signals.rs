@@ -1,7 +1,8 @@
 //! Ctrl-C and SIGTERM, turned into requests to stop.
 //!
 //! A running benchmark is not interrupted lightly: the first Ctrl-C asks, the second insists.
-//! SIGTERM comes from a cancelled CI job, which waits a few seconds only.
+//! SIGTERM comes from a cancelled CI job, which waits a few seconds only; a closed terminal
+//! (SIGHUP) and SIGQUIT are taken for the same.
 
 use std::io;
 
@@ -19,7 +20,11 @@ pub struct Stops {
 /// Starts listening. From here on the process no longer dies by these signals.
 pub fn listen() -> io::Result<Stops> {
     let interrupts = signal(SignalKind::interrupt())?;
-    let terminations = signal(SignalKind::terminate())?;
+    let terminations = [
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+        signal(SignalKind::quit())?,
+    ];
     let (request_sender, requests) = watch::channel(None);
     let (insist_sender, insisted) = watch::channel(false);
     tokio::spawn(relay(interrupts, terminations, request_sender, insist_sender));
@@ -28,10 +33,11 @@ pub fn listen() -> io::Result<Stops> {
 
 async fn relay(
     mut interrupts: Signal,
-    mut terminations: Signal,
+    terminations: [Signal; 3],
     requests: watch::Sender<Option<StopRequest>>,
     insisted: watch::Sender<bool>,
 ) {
+    let [mut terminate, mut hangup, mut quit] = terminations;
     loop {
         let request = tokio::select! {
             Some(()) = interrupts.recv() => match *requests.borrow() {
@@ -39,7 +45,9 @@ async fn relay(
                 Some(StopRequest::Asked | StopRequest::Insisted) => StopRequest::Insisted,
                 Some(StopRequest::Terminated) => StopRequest::Terminated,
             },
-            Some(()) = terminations.recv() => StopRequest::Terminated,
+            Some(()) = terminate.recv() => StopRequest::Terminated,
+            Some(()) = hangup.recv() => StopRequest::Terminated,
+            Some(()) = quit.recv() => StopRequest::Terminated,
             else => return,
         };
         requests.send_replace(Some(request));

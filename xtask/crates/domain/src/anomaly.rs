@@ -32,6 +32,14 @@ pub enum Anomaly {
         /// Requests concerned.
         requests: u32,
     },
+    /// The client's tokenizer counts other prompt lengths than the server: it may be another
+    /// model's.
+    InputTokensDisagree {
+        /// Prompt tokens by the client's tokenizer.
+        client: u64,
+        /// Prompt tokens by the server's usage.
+        server: u64,
+    },
     /// Answers were shorter than asked for, on a server that cannot force the length.
     ShortAnswers {
         /// Requests concerned.
@@ -184,6 +192,7 @@ impl Anomaly {
             Self::RequestsFailed { .. } => "requests-failed",
             Self::Health { .. } => "health",
             Self::TokensNotReported { .. } => "tokens-not-reported",
+            Self::InputTokensDisagree { .. } => "input-tokens-disagree",
             Self::ShortAnswers { .. } => "short-answers",
             Self::PrefixCacheHits { .. } => "prefix-cache-hits",
             Self::CommentPings { .. } => "comment-pings",
@@ -225,6 +234,11 @@ impl fmt::Display for Anomaly {
                     "the server gave no token count for {requests} requests; chunks were counted"
                 )
             }
+            Self::InputTokensDisagree { client, server } => write!(
+                f,
+                "the client counts {client} prompt tokens where the server counts {server}: is it \
+                 the model's tokenizer?"
+            ),
             Self::ShortAnswers { requests } => {
                 write!(f, "{requests} answers ended before the length asked for")
             }

@@ -127,7 +127,9 @@ impl LeaseError {
     /// What to do, where that is sure.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Held { .. } => Some("wait until it has ended, or choose another GPU".to_owned()),
+            Self::Held { .. } => {
+                Some("wait until it has ended: `--lease-wait` says for how long".to_owned())
+            }
             Self::Folder { .. } => Some(format!("name a folder for leases in `{LEASE_DIR}`")),
             Self::GivenUp { .. } | Self::File { .. } => None,
         }

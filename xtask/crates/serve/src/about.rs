@@ -27,7 +27,9 @@ pub(crate) async fn about(
         let Ok(answer) = endpoint.get(about.path, within).await else { continue };
         let Some(told) = answer.is_ok().then(|| answer.json()).flatten() else { continue };
         let key = about.version.and_then(|key| told.get(key)?.as_str());
-        version = version.or_else(|| key.map(str::to_owned));
+        // A build that was not made from a repository calls itself `b0-unknown`.
+        let known = key.filter(|version| !version.contains("unknown"));
+        version = version.or_else(|| known.map(str::to_owned));
         flatten("", &told, DEEPEST, &mut resolved);
     }
     (version, resolved)

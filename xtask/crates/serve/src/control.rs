@@ -65,6 +65,15 @@ impl EndpointError {
     }
 }
 
+/// Whether a text is the base URL of a server.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check_url(url: &str) -> Result<(), EndpointError> {
+    check_base(url, url.trim_end_matches('/'))
+}
+
 impl Endpoint {
     /// The running server that a target names.
     ///

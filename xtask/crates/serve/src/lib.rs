@@ -25,7 +25,7 @@ mod stop;
 mod threads;
 
 pub use classify::{LogCause, LogClass};
-pub use control::{Endpoint, EndpointError};
+pub use control::{Endpoint, EndpointError, check_url};
 pub use frameworks::{CannotLaunch, Command, ScriptFile, command};
 pub use ladder::{NotHealthy, flush, healthy, verify};
 pub use launch::{Alive, Held, LaunchError, LaunchSpec, Server, prepare};

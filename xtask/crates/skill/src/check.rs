@@ -174,6 +174,7 @@ fn parameters_of(step: &Step, path: &[Segment], to: &mut Reporter<'_>) {
         Step::WriteReports(reports) => several(&reports.formats, path, "formats", to),
         Step::Verify(verify) => {
             several(&verify.wanted(), path, "rungs", to);
+            longer_than_nothing(verify.poll_every, path, "poll_every", to);
             if verify.generation_tokens == 0 {
                 let message = "`generation_tokens` is 0; it is at least 1".to_owned();
                 to.report(&below(path, "generation_tokens"), message, None);
@@ -193,6 +194,14 @@ fn measure(measure: &Measure, path: &[Segment], to: &mut Reporter<'_>) {
         );
         let hint = Some("make it longer than `investigate_after`".to_owned());
         to.report(&below(path, "deadline"), message, hint);
+    }
+    if measure.request_idle <= measure.investigate_after {
+        let message = format!(
+            "`request_idle` is {}, so that requests fail before a silence of {} is investigated",
+            measure.request_idle, measure.investigate_after
+        );
+        let hint = Some("make it longer than `investigate_after`".to_owned());
+        to.report(&below(path, "request_idle"), message, hint);
     }
     if measure.runs_for_consistency == 0 {
         let message = "`runs_for_consistency` is 0; it is at least 1".to_owned();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::framework::{EngineChoice, Framework};
-use domain::profile::{LoadOverrides, Profile};
+use domain::profile::{Dataset, LoadOverrides, Profile};
 use domain::target::Target;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ use crate::suggest;
 
 /// Most runs in a plan. A thousand runs of a minute take most of a day; more is a slip of the pen.
 pub const MAX_RUNS: usize = 1000;
+
+/// Most prompts of a profile: with their texts they still fit into memory.
+const MAX_PROMPTS: u32 = 1_000_000;
 
 /// Most skill files that are read at once; three are usual.
 pub const MAX_SKILLS: usize = 100;
@@ -205,7 +208,15 @@ fn counts(request: &Request, profiles: &[Profile], faults: &mut Vec<Fault>) {
         );
         faults.push(Fault::asked(message));
     }
+    data(request, profiles, faults);
     for profile in profiles {
+        if MAX_PROMPTS < profile.num_prompts {
+            let message = format!(
+                "profile `{}` has {} prompts; at most {MAX_PROMPTS} are kept in memory",
+                profile.name, profile.num_prompts
+            );
+            faults.push(Fault::asked(message));
+        }
         if profile.seed.checked_add(request.runs - 1).is_none() {
             let message = format!(
                 "seed {} leaves no seeds for {} runs; seeds end at {}",
@@ -215,6 +226,25 @@ fn counts(request: &Request, profiles: &[Profile], faults: &mut Vec<Fault>) {
             );
             faults.push(Fault::asked(message));
         }
+    }
+}
+
+/// Data that is asked for and not named, or named and not asked for.
+fn data(request: &Request, profiles: &[Profile], faults: &mut Vec<Fault>) {
+    let from_file = |profile: &&Profile| profile.dataset_name == Dataset::Random;
+    for profile in profiles.iter().filter(from_file).filter(|p| p.dataset_path.is_none()) {
+        let name = &profile.name;
+        let message = format!(
+            "profile `{name}` takes its text from a ShareGPT-format file, and none is named"
+        );
+        let hint = "give one with `--dataset-path`, or use `--dataset-name random-ids`";
+        faults.push(Fault::asked(message).hinted(Some(hint.to_owned())));
+    }
+    let unread = request.overrides.dataset_path.as_ref();
+    if let Some(path) = unread.filter(|_| !profiles.iter().any(|p| from_file(&p))) {
+        let message = format!("no profile reads a file, but `{}` is named", path.display());
+        let hint = "leave out `--dataset-path`, or use `--dataset-name random`";
+        faults.push(Fault::asked(message).hinted(Some(hint.to_owned())));
     }
 }
 

@@ -16,7 +16,7 @@ pub use load_flags::LoadFlags;
 /// Benchmarks LLM serving frameworks under identical conditions, and says whether the numbers
 /// can be believed.
 #[derive(Debug, Parser)]
-#[command(name = "servegate", version, about, long_about = None, propagate_version = true)]
+#[command(name = "servegate", version, propagate_version = true)]
 #[command(after_help = "\
 Examples:
   servegate bench                                        the embedded simulated server, profile smoke
@@ -79,29 +79,35 @@ pub struct Places {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetArgs {
-    /// Framework to measure; may be given several times, they run one after the other
+    /// Framework to measure: sim, sglang, vllm, ollama, llama-cpp or openai; may be given several
+    /// times, they run one after the other
     #[arg(long = "framework", value_name = "NAME", default_value = "sim")]
     pub frameworks: Vec<Framework>,
-    /// Model to serve: a path, a hub id or an Ollama tag
-    #[arg(long)]
-    pub model: Option<String>,
+    /// Model to serve: a path, a hub id or an Ollama tag; FRAMEWORK=MODEL gives it to one only
+    #[arg(long = "model", value_name = "[FRAMEWORK=]MODEL")]
+    pub models: Vec<String>,
     /// Name under which a running server lists the model, if it is not MODEL
     #[arg(long, value_name = "NAME")]
     pub served_model_name: Option<String>,
     /// Folder with tokenizer.json [default: MODEL if it is such a folder; built in for `sim`]
-    #[arg(long, value_name = "DIR")]
-    pub tokenizer: Option<PathBuf>,
+    #[arg(long = "tokenizer", value_name = "[FRAMEWORK=]DIR")]
+    pub tokenizers: Vec<String>,
     /// Attach to a running server instead of starting one
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// Port for the server that is started [default: a free one]
-    #[arg(long)]
+    #[arg(long, conflicts_with = "url")]
     pub port: Option<u16>,
     /// Program that starts the framework: `llama-server`, or a Python that has the framework
-    #[arg(long, value_name = "PROGRAM")]
-    pub executable: Option<PathBuf>,
+    #[arg(long = "executable", value_name = "[FRAMEWORK=]PROGRAM", conflicts_with = "url")]
+    pub executables: Vec<String>,
     /// Argument passed to the framework as it is; may be given several times
-    #[arg(long = "server-arg", value_name = "ARG", allow_hyphen_values = true)]
+    #[arg(
+        long = "server-arg",
+        value_name = "[FRAMEWORK=]ARG",
+        allow_hyphen_values = true,
+        conflicts_with = "url"
+    )]
     pub server_args: Vec<String>,
     /// Processor that the framework runs on: auto, cpu or gpu
     #[arg(long, default_value = "auto")]
@@ -244,12 +250,16 @@ pub struct CompareArgs {
     /// Folder of the results tree
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
-    /// Sessions or summary files to compare [default: the newest session of each framework]
+    /// Sessions or summary files to compare [default: the newest session of each framework,
+    /// engine and profile]
     #[arg(value_name = "SESSION|FILE")]
     pub inputs: Vec<String>,
     /// Print the comparison as JSON on stdout
-    #[arg(long, conflicts_with = "html")]
+    #[arg(long)]
     pub json: bool,
+    /// Also save the comparison as summary/comparison-TIMESTAMP.json
+    #[arg(long)]
+    pub save: bool,
     /// Write the comparison as one HTML page to this file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,

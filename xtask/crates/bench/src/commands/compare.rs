@@ -12,7 +12,7 @@ use crate::cli::CompareArgs;
 use crate::clock::now;
 use crate::commands::print;
 use crate::failure::Failure;
-use crate::store::{Results, read_entries, replace};
+use crate::store::{Results, read_entries, replace, write_new_json};
 
 /// Carries it out.
 pub fn run(args: &CompareArgs) -> Result<Exit, Failure> {
@@ -24,7 +24,11 @@ pub fn run(args: &CompareArgs) -> Result<Exit, Failure> {
         return Err(Failure::usage(error).with_hint("record one with `bench`".to_owned()));
     }
     let runs: Vec<_> = runs.iter().collect();
-    let comparison = stats::compare::compare(&runs, &Metric::KEY, now());
+    let created = now();
+    let comparison = stats::compare::compare(&runs, &Metric::KEY, created);
+    if args.save {
+        write_new_json(&results.path(&results.comparison_file(created)), &comparison)?;
+    }
     if let Some(file) = &args.html {
         replace(file, report::html::html(&comparison).as_bytes())?;
     }

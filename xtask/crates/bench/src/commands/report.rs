@@ -47,6 +47,11 @@ pub(crate) fn json(view: &SessionView) -> Result<String> {
 
 /// The report block of each run, by the template of the session's own skills.
 fn text(view: &SessionView, entries: &[Entry]) -> Result<String, Failure> {
+    if view.runs.is_empty() {
+        return Ok(
+            "no run of this session counts; `--format lines` tells what happened\n".to_owned()
+        );
+    }
     let (order, _) = recorded_order(entries)?;
     let template = report_template(&order)?;
     let blocks = view.runs.iter().map(|run| report::run_report::render(&template, &run.summary));

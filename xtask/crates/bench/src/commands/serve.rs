@@ -24,7 +24,7 @@ pub async fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     }
     let request = Request {
         skills: setup_skills(inputs::skills(args.places.skills.as_deref())?)?,
-        targets: inputs::targets(&args.target)?,
+        targets: inputs::targets(&args.target, inputs::Prompts::None)?,
         profiles: Vec::new(),
         runs: 1,
         engine: EngineChoice::Native,

@@ -27,7 +27,10 @@ pub(super) async fn perform(
     if !session.order.options.json {
         let text = report::run_report::render(&after.report, &saved);
         let text = text.map_err(|error| failed(FailureClass::Client, error))?;
-        print(&text).map_err(|failure| super::unrecorded(&failure))?;
+        // The run is saved: a full or closed stdout does not make it a bad one.
+        if let Err(failure) = print(&text) {
+            session.recorder.with_ui(|ui| ui.line(failure.render().trim_end()));
+        }
     }
     Ok(counted(&evidence, saved, record.summary))
 }

@@ -240,6 +240,10 @@ async fn judge(
     planned: &PlannedStep,
     record: RunRecord,
 ) -> Result<Outcome, StepFailure> {
+    for anomaly in &record.measurement.anomalies {
+        let noted = session.recorder.note(anomaly.clone());
+        noted.map_err(|failure| unrecorded(&failure))?;
+    }
     let key_metrics = session.key_metrics();
     match sequencer::run::judge(&planned.name, &record.measurement, key_metrics) {
         Ok(evidence) => {
@@ -254,10 +258,6 @@ async fn judge(
             Ok(outcome)
         }
         Err(refused) => {
-            for anomaly in &record.measurement.anomalies {
-                let noted = session.recorder.note(anomaly.clone());
-                noted.map_err(|failure| unrecorded(&failure))?;
-            }
             summary::save(session, live, planned, &record, false)?;
             Err(failed(class(session, live).await, refused))
         }

@@ -93,7 +93,7 @@ fn closing(session: &Session, next: &Directive) -> bool {
 
 /// Does the next thing; returns the exit code when there is none left.
 async fn advance(session: &Session, live: &mut Live) -> Result<Option<Exit>, Failure> {
-    catch_up_with_signals(session)?;
+    catch_up_with_signals(session, true)?;
     match session.recorder.next(session.order.options.strictness) {
         Directive::Run(step) => run_step(session, live, step).await?,
         Directive::Skip(step, reason) => {
@@ -134,7 +134,8 @@ async fn supervise(
             biased;
             outcome = &mut effect => return Ok(outcome),
             _ = stops.next() => {
-                catch_up_with_signals(session)?;
+                let measuring = matches!(planned.step, Step::Measure(_));
+                catch_up_with_signals(session, measuring)?;
                 let insisted = Some(StopRequest::Insisted) <= session.recorder.stop();
                 if insisted && abandoned_when_stopped(planned) {
                     return Ok(Err(interrupted(&planned.name)));
@@ -169,9 +170,15 @@ async fn perform(
     }
 }
 
-/// Records what signals asked for since the last look; each request once.
-fn catch_up_with_signals(session: &Session) -> Result<(), Failure> {
-    match session.stops.requested() {
+/// Records what signals asked for since the last look; each request once. Only a measurement is
+/// worth protecting from a hasty Ctrl-C: elsewhere the first one counts as the second.
+fn catch_up_with_signals(session: &Session, protected: bool) -> Result<(), Failure> {
+    let requested = session.stops.requested();
+    let requested = match requested {
+        Some(StopRequest::Asked) if !protected => Some(StopRequest::Insisted),
+        requested => requested,
+    };
+    match requested {
         Some(by) if session.recorder.stop() < Some(by) => {
             session.recorder.record(Event::StopRequested { by })
         }

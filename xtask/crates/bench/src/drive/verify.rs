@@ -1,5 +1,8 @@
 //! `verify`: climb the readiness ladder, and judge what was seen.
 
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
 use domain::event::{FailureClass, Outcome, StepFailure};
 use report::text::printable;
 use sequencer::server::NotServing;
@@ -8,6 +11,12 @@ use skill::setup::Verify;
 
 use super::{Live, failed, unrecorded};
 use crate::session::Session;
+
+/// How long each rung of a server that runs already may take.
+const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Pause between two words of waiting.
+const SAY_EVERY: Duration = Duration::from_secs(15);
 
 /// Proves that the server generates what it is asked to.
 pub(super) async fn perform(
@@ -18,13 +27,39 @@ pub(super) async fn perform(
     let Some(endpoint) = live.endpoint.clone() else {
         return Err(super::unproved(FactName::ServerStarted));
     };
-    let facts = serve::verify(&endpoint, live.server.as_mut(), verify).await;
+    let limits = limits(live, verify);
+    let facts = tokio::select! {
+        facts = serve::verify(&endpoint, live.server.as_mut(), &limits) => facts,
+        never = say_waiting(session) => match never {},
+    };
     match sequencer::server::judge(&facts, &verify.wanted()) {
         Ok(evidence) => {
             live.verified = Some((evidence, facts.clone()));
             Ok(Outcome::ServerVerified { server: Box::new(facts) })
         }
         Err(refused) => Err(explain(session, live, refused)?),
+    }
+}
+
+/// A server that was attached to runs already, as whoever named it says: it is not waited for as
+/// long as one that loads its weights.
+fn limits(live: &Live, verify: &Verify) -> Verify {
+    let mut limits = verify.clone();
+    if live.server.is_none() {
+        for rung in &mut limits.rungs {
+            rung.within.0 = rung.within.0.min(ATTACHED_WITHIN);
+        }
+    }
+    limits
+}
+
+/// Loading weights takes minutes, in which a person wants to see that something goes on.
+async fn say_waiting(session: &Session) -> Infallible {
+    let began = Instant::now();
+    loop {
+        tokio::time::sleep(SAY_EVERY).await;
+        let waited = began.elapsed().as_secs();
+        session.recorder.with_ui(|ui| ui.line(&format!("  waiting for the server, {waited} s")));
     }
 }
 

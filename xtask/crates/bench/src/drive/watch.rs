@@ -57,8 +57,8 @@ async fn look_on(watched: &Watched<'_>) -> Infallible {
         tokio::time::sleep(LOOK_EVERY).await;
         let seen = watched.progress.snapshot();
         show(watched.session, seen);
-        // Each further stretch of silence is looked into once.
-        let due = watched.measure.investigate_after.0 * (investigations + 1);
+        // The longer the silence lasts, the less often it is looked into again.
+        let due = watched.measure.investigate_after.0 * 2_u32.saturating_pow(investigations);
         if due <= seen.silent_for {
             investigations += 1;
             investigate(watched, seen, investigations).await;
@@ -105,7 +105,13 @@ fn save_evidence(
     server_healthy: bool,
 ) -> Result<PathBuf> {
     let mut text = String::new();
-    writeln!(text, "load: {seen:?}")?;
+    let Snapshot { asked, sent, completed, failed, tokens, silent_for } = seen;
+    writeln!(text, "silent for: {} s", silent_for.as_secs())?;
+    writeln!(
+        text,
+        "requests: {asked} asked for, {sent} sent, {completed} completed, {failed} failed"
+    )?;
+    writeln!(text, "tokens received: {tokens}")?;
     writeln!(text, "server health endpoint answers: {server_healthy}")?;
     match watched.session.vram_used_mib() {
         Some(mib) => writeln!(text, "VRAM in use: {mib} MiB")?,

@@ -110,11 +110,34 @@ fn the_shipped_skills_have_no_fault_and_make_a_plan() {
     assert_eq!(names(&plan), expected);
 }
 
+/// The file that the standard profiles need.
+fn sharegpt() -> LoadOverrides {
+    LoadOverrides { dataset_path: Some("sharegpt.json".into()), ..LoadOverrides::default() }
+}
+
+#[test]
+fn a_file_that_is_needed_is_named_and_one_that_is_named_is_needed() {
+    let text = |request: &Request| resolve(request).unwrap_err().to_string();
+    let profiles = vec!["random-256-256".to_owned()];
+    insta::assert_snapshot!(text(&Request { profiles, ..request() }), @r"
+    profile `random-256-256` takes its text from a ShareGPT-format file, and none is named
+        hint: give one with `--dataset-path`, or use `--dataset-name random-ids`
+    ");
+    insta::assert_snapshot!(text(&Request { overrides: sharegpt(), ..request() }), @r"
+    no profile reads a file, but `sharegpt.json` is named
+        hint: leave out `--dataset-path`, or use `--dataset-name random`
+    ");
+}
+
 #[test]
 fn the_standard_profiles_are_those_of_the_specification() {
     let profiles = ["random-1024-1024", "random-256-256", "random-4096-1024"];
-    let plan =
-        resolve(&Request { profiles: profiles.map(str::to_owned).into(), ..request() }).unwrap();
+    let wanted = Request {
+        profiles: profiles.map(str::to_owned).into(),
+        overrides: sharegpt(),
+        ..request()
+    };
+    let plan = resolve(&wanted).unwrap();
     let loads: Vec<_> = plan
         .runs()
         .iter()
@@ -144,6 +167,7 @@ fn a_plan_explains_itself() {
         targets: vec![target(Framework::Sglang), target(Framework::Sim)],
         profiles: vec!["smoke".to_owned(), "random-256-256".to_owned()],
         runs: 2,
+        overrides: sharegpt(),
         ..request()
     };
     insta::assert_snapshot!("plan", resolve(&wanted).unwrap());

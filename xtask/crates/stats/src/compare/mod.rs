@@ -93,6 +93,10 @@ impl Comparison {
     pub const SCHEMA: u32 = 1;
 }
 
+/// Share of cached prompt tokens from which on columns are not alike; a token that begins every
+/// prompt stays below it.
+const CACHED_SHARE: f64 = 0.01;
+
 /// Runs a column below which none is called the best.
 const FEWEST_RUNS: u32 = 2;
 
@@ -198,6 +202,7 @@ fn findings(targets: &[Target<'_>], titles: &[String]) -> Vec<Anomaly> {
         }
     }
     found.extend(failures(targets, titles));
+    found.extend(cached(targets, titles));
     found.extend(work(targets, titles));
     found
 }
@@ -226,6 +231,26 @@ fn failures(targets: &[Target<'_>], titles: &[String]) -> Option<Anomaly> {
         .iter()
         .any(|count| 0 < *count)
         .then(|| not_alike("number of failed requests", titles, values))
+}
+
+/// Prefill that came from a cache was not measured.
+fn cached(targets: &[Target<'_>], titles: &[String]) -> Option<Anomaly> {
+    let share = |target: &Target<'_>| {
+        let tokens =
+            target.runs.iter().filter_map(|run| Some((run.tokens.cached?, run.tokens.input)));
+        let (cached, input) =
+            tokens.fold((0, 0), |(c, i), (cached, input)| (c + cached, i + input));
+        (0 < input).then(|| cached as f64 / input as f64)
+    };
+    let shares: Vec<Option<f64>> = targets.iter().map(share).collect();
+    let differs = |share: &Option<f64>| share.is_some_and(|share| CACHED_SHARE < share);
+    let shown = |share: &Option<f64>| match share {
+        Some(share) => format!("{:.0} %", share * 100.0),
+        None => "not told".to_owned(),
+    };
+    let values = shares.iter().map(shown).collect();
+    let setting = "share of prompt tokens from the prefix cache";
+    shares.iter().any(differs).then(|| not_alike(setting, titles, values))
 }
 
 /// Whether runs of the same seed did the same work.

@@ -23,6 +23,14 @@ const CACHED_SHARE: f64 = 0.01;
 /// the gaps is an interpolation.
 const MERGED_SHARE: f64 = 0.01;
 
+/// Difference of prompt tokens, as a share, that is worth a word. Text that is decoded and
+/// tokenised again by the server changes its length by a few per cent.
+const INPUT_TOKENS_SHARE: f64 = 0.10;
+
+/// Prompt tokens a request by which counts may differ without a word, whatever the share: special
+/// tokens, and a chat template around a short prompt.
+const INPUT_TOKENS_EACH: u64 = 32;
+
 /// How many times the median a gap must be to be worth a word. Long prefills between two tokens
 /// of a loaded server reach ten times; a server that stood still reaches more.
 const LONG_GAP_FACTOR: f64 = 20.0;
@@ -43,6 +51,7 @@ pub(super) fn find(seen: &Seen<'_>) -> Vec<Anomaly> {
     let others = [
         fewer_requests(seen.run),
         tokens_not_reported(seen.completed),
+        input_tokens_disagree(seen.completed),
         short_answers(seen.completed),
         prefix_cache_hits(seen.completed),
         late_sends(seen.client),
@@ -52,6 +61,21 @@ pub(super) fn find(seen: &Seen<'_>) -> Vec<Anomaly> {
         comment_pings(seen.run.records),
     ];
     failed.into_iter().chain(others.into_iter().flatten()).collect()
+}
+
+/// Another model's tokenizer gives prompts of another length than was meant.
+fn input_tokens_disagree(completed: &[&RequestRecord]) -> Option<Anomaly> {
+    let counted = completed.iter().filter_map(|record| {
+        Some((u64::from(record.prompt_tokens), u64::from(record.server_prompt_tokens?)))
+    });
+    let (mut client, mut server, mut requests) = (0, 0, 0);
+    for (ours, theirs) in counted {
+        (client, server, requests) = (client + ours, server + theirs, requests + 1);
+    }
+    let difference = client.abs_diff(server);
+    let share = difference as f64 / client.max(1) as f64;
+    let worth_a_word = INPUT_TOKENS_EACH * requests < difference && INPUT_TOKENS_SHARE < share;
+    worth_a_word.then_some(Anomaly::InputTokensDisagree { client, server })
 }
 
 /// One anomaly a kind of failure; the example is that of the first request.

@@ -83,8 +83,19 @@ fn an_answer_is_short_only_if_somebody_counted_it() {
 }
 
 #[test]
+fn prompts_of_another_length_than_was_meant_are_told() {
+    let mut other = completed(0, 0, &[10, 20], 2);
+    // A chat template around the prompt, and text that tokenises a little differently.
+    (other.prompt_tokens, other.server_prompt_tokens) = (1000, Some(1040));
+    assert_eq!(anomalies(std::slice::from_ref(&other)), "");
+    other.server_prompt_tokens = Some(350);
+    insta::assert_snapshot!(anomalies(&[other]), @"input-tokens-disagree: the client counts 1000 prompt tokens where the server counts 350: is it the model's tokenizer?");
+}
+
+#[test]
 fn prefix_cache_hits_are_told_beyond_a_shared_first_token() {
     let mut hit = completed(0, 0, &[10, 20], 2);
+    hit.prompt_tokens = 1000;
     (hit.server_prompt_tokens, hit.cached_tokens) = (Some(1000), Some(10));
     assert_eq!(anomalies(std::slice::from_ref(&hit)), "");
     hit.cached_tokens = Some(11);

@@ -12,7 +12,7 @@ use stats::Observation;
 
 use super::{Job, Raw, Yield};
 use crate::drive::engine::tokenizer;
-use crate::drive::{failed, unrecorded};
+use crate::drive::{failed, interrupted, unrecorded};
 use crate::failure::Failure;
 
 /// A server empties its cache in milliseconds once nothing runs any more.
@@ -20,7 +20,12 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(30);
 
 /// Prepares the requests, warms up, sends the load and sums it up.
 pub(super) async fn make(job: &Job<'_>) -> Result<Yield, StepFailure> {
-    let requests = prepare(job).await?;
+    let mut stop = job.stop.clone();
+    let requests = tokio::select! {
+        prepared = prepare(job) => prepared?,
+        // The drawing goes on in the background until the process ends, which is soon.
+        _ = stop.wait_for(|stop| *stop) => return Err(interrupted("the preparation")),
+    };
     let order = Order {
         base_url: job.endpoint.url(),
         model: &job.server.model,
