@@ -272,9 +272,9 @@ impl Stream {
     fn said(&mut self, said: wire::Said, at_ns: u64) {
         match said.piece {
             Some(Piece::Counted(tokens)) => {
-                self.chunks.push(Chunk { at_ns, tokens: Some(tokens) });
+                self.chunks.push(Chunk { at_ns, late_ns: None, tokens: Some(tokens) });
             }
-            Some(Piece::Uncounted) => self.chunks.push(Chunk { at_ns, tokens: None }),
+            Some(Piece::Uncounted) => self.chunks.push(Chunk { at_ns, late_ns: None, tokens: None }),
             None => {}
         }
         self.usage = self.usage.then(said.usage);

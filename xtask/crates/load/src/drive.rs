@@ -73,6 +73,8 @@ pub struct Drive {
     pub duration_ns: u64,
     /// CPU time of this process in that time, in ns, where the system tells.
     pub cpu_ns: Option<u64>,
+    /// Threads that made the load, where the engine knows them.
+    pub threads: Option<u32>,
 }
 
 /// Sends the load and records what came of it.
@@ -190,6 +192,7 @@ async fn run(
         finished: Timestamp::from(SystemTime::now()),
         duration_ns,
         cpu_ns: limits::cpu_ns().zip(cpu_before).and_then(|(now, before)| now.checked_sub(before)),
+        threads: None,
     })
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn profile() -> Profile {
         warmup_requests: 1,
         seed: 42,
         ignore_eos: true,
+        workload: domain::profile::Workload::USUAL,
     }
 }
 
@@ -70,6 +71,8 @@ pub(crate) fn lag() -> ClientLag {
         send_lag_p99_ms: 0.4,
         send_lag_max_ms: 0.45,
         cpu_share: 0.031,
+        threads: None,
+        reading: None,
     }
 }
 
@@ -83,6 +86,8 @@ pub(crate) fn run() -> RunSummary {
         model: "sim/tiny".to_owned(),
         profile: profile(),
         repeat: 1,
+        role: None,
+        arm: None,
         seed: 42,
         engine: Engine::Native,
         engine_version: "0.1.0".to_owned(),
@@ -104,6 +109,7 @@ pub(crate) fn run() -> RunSummary {
             cpus: 2,
             driver: Some("560.35".to_owned()),
             gpus: vec!["NVIDIA H100".to_owned()],
+            gpu_setups: Vec::new(),
             load_1m: Some(0.2),
         },
         raw: "sim/smoke-20261124T031510Z.txt".to_owned(),

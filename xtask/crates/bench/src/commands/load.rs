@@ -67,6 +67,7 @@ fn conclude(
         asked: requests.asked(),
         duration_ns: drive.duration_ns,
         cpu_ns: drive.cpu_ns,
+        threads: drive.threads,
     });
     let request_set = requests.fingerprint();
     if let Some(file) = &args.records {

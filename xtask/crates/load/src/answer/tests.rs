@@ -169,7 +169,7 @@ fn times_are_those_of_the_read_that_brought_the_event() {
     assert_eq!(answer.feed(second.as_bytes(), 20), Need::Rest);
     assert_eq!(answer.feed(third.as_bytes(), 30), Need::Nothing);
     let outcome = answer.close(End::Closed, 40, EXACT);
-    assert_eq!(outcome.chunks, [Chunk { at_ns: 20, tokens: None }; 2]);
+    assert_eq!(outcome.chunks, [Chunk { at_ns: 20, late_ns: None, tokens: None }; 2]);
     assert_eq!(outcome.done_ns, Some(20), "the answer is complete with its end mark");
 }
 

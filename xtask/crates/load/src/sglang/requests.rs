@@ -110,6 +110,7 @@ fn record(details: &Details, at: usize, prompt: Option<u32>, asked: &Asked) -> R
         index: u32::try_from(at).unwrap_or(u32::MAX),
         due_ns: None,
         sent_ns: None,
+        write_ns: None,
         connect_ns: None,
         done_ns: chunks.last().map(|chunk| chunk.at_ns),
         chunks,
@@ -119,6 +120,7 @@ fn record(details: &Details, at: usize, prompt: Option<u32>, asked: &Asked) -> R
         asked_tokens: asked.lengths.output[at],
         server_output_tokens: output.filter(|_| counted),
         reported_output_tokens: output.filter(|_| !counted),
+        server_times: None,
         status: None,
         pings: 0,
         failure: None,
@@ -140,7 +142,10 @@ fn chunks(ttft: Option<f64>, itls: &[Option<f64>], tokens: Option<u32>) -> Vec<C
     let mut held = first_tokens;
     let times = std::iter::once(first).chain(later).map_while(nanoseconds);
     times
-        .map(|at_ns| Chunk { at_ns, tokens: std::mem::replace(&mut held, tokens.map(|_| 1)) })
+        .map(|at_ns| {
+            let tokens = std::mem::replace(&mut held, tokens.map(|_| 1));
+            Chunk { at_ns, late_ns: None, tokens }
+        })
         .collect()
 }
 

@@ -33,6 +33,7 @@ pub(super) async fn make(job: &Job<'_>) -> Result<Yield, StepFailure> {
         asked: requests.asked(),
         duration_ns: drive.duration_ns,
         cpu_ns: drive.cpu_ns,
+        threads: drive.threads,
     });
     let request_set = requests.fingerprint();
     let text = block(&BlockInput {
