@@ -11,6 +11,7 @@ pub mod exit;
 pub mod facts;
 pub mod failure;
 pub mod framework;
+pub mod gate;
 pub mod metric;
 pub mod names;
 pub mod profile;

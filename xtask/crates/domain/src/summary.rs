@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Anomaly;
-use crate::experiment::Role;
 use crate::facts::{Environment, Vram};
 use crate::failure::FailureKind;
 use crate::framework::{Backend, Engine, Framework};
