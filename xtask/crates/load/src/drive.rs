@@ -26,7 +26,6 @@ use crate::exchange::{Job, Run, Schedule, exchange};
 use crate::limits;
 use crate::patience::{GaveUp, Patience};
 use crate::progress::Progress;
-use crate::wire::{self, Ask};
 use crate::workload::{Request, RequestSet};
 
 /// The header that carries a request's position in the set, so that a server's own record can be
@@ -145,19 +144,14 @@ fn check_subject(order: &Order<'_>, verified: &Evidence<ServerVerified>) -> Resu
 
 /// A request as bytes, made before the run.
 fn job(order: &Order<'_>, endpoint: &Endpoint, request: &Request, index: Option<u32>) -> Job {
-    let ask = Ask {
-        model: order.model,
-        prompt: &request.prompt,
-        output_len: request.output_len,
-        ignore_eos: order.profile.ignore_eos,
-        seed: order.requests.seed(),
-    };
     let mut headers = order.headers.clone();
     headers.extend(index.map(|index| (INDEX_HEADER.to_owned(), index.to_string())));
+    let ignore_eos = order.profile.ignore_eos;
+    let body = order.requests.body(order.wire, order.model, request, ignore_eos);
     Job {
         index: request.index,
         due: request.due,
-        bytes: endpoint.request(order.wire, &headers, &wire::body(order.wire, &ask)),
+        bytes: endpoint.request(order.wire, &headers, &body),
         prompt_tokens: request.prompt_len,
         asked_tokens: request.output_len,
     }

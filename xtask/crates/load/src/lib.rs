@@ -17,6 +17,9 @@ mod drive;
 mod endpoint;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod limits;
 mod patience;
@@ -33,4 +36,4 @@ pub use drive::{Drive, Order, drive, warm_up};
 pub use error::DriveError;
 pub use progress::{Progress, Snapshot};
 pub use tokenizer::Tokenizer;
-pub use workload::{Request, RequestSet, WorkloadError, prepare};
+pub use workload::{Prompt, Request, RequestSet, WorkloadError, prepare};
