@@ -57,13 +57,8 @@ pub struct Compare {
     pub metrics: Vec<Metric>,
 }
 
-/// `judge`: compare with the baselines, where asked to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Judge {
-    /// Metrics that are judged.
-    pub metrics: Vec<Metric>,
-}
+/// `judge`: compare with the baselines, where asked to. All its parameters are the gate's rule.
+pub use domain::gate::Rule as Judge;
 
 /// `write-reports`: JUnit and Markdown into the session's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
