@@ -179,6 +179,8 @@ impl SessionView {
             }
             Outcome::Compared { file } => self.comparison = Some(file.clone()),
             Outcome::Judged { judgements } => self.judgements.clone_from(judgements),
+            // Each look holds all that the ones before it saw.
+            Outcome::Looked { judgement, .. } => self.judgements = vec![(**judgement).clone()],
             Outcome::Reported { files } => self.files.clone_from(files),
             Outcome::Launched { .. }
             | Outcome::Prepared { .. }
