@@ -6,23 +6,21 @@
 //!
 //! ```text
 //! Profile ─ prepare ─► RequestSet ─ drive ─► Drive { records } ─ records::write ─► .jsonl.gz
-//!          workload, rng, tokenizer   connection → http → scan → wire → answer
+//!          workload, rng, tokenizer   engine → http → scan → wire → answer
 //! ```
 
 mod answer;
 mod arrivals;
 mod clock;
-mod connection;
 mod drive;
 mod endpoint;
+mod engine;
 mod error;
-mod exchange;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
 mod http;
 mod limits;
-mod patience;
 mod progress;
 pub mod records;
 mod rng;
@@ -32,7 +30,8 @@ pub mod tokenizer;
 mod wire;
 pub mod workload;
 
-pub use drive::{Drive, Order, drive, warm_up};
+pub use drive::{Drive, Order, Tuning, drive, drive_tuned, warm_up};
+pub use engine::Clock;
 pub use error::DriveError;
 pub use progress::{Progress, Snapshot};
 pub use tokenizer::Tokenizer;

@@ -12,6 +12,7 @@ mod sglang;
 
 use domain::failure::RequestFailure;
 use domain::framework::Wire;
+use domain::request::ServerTimes;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -36,6 +37,8 @@ pub(crate) struct Said {
     /// The tokens that it carried, if any.
     pub(crate) piece: Option<Piece>,
     pub(crate) usage: Usage,
+    /// How long the work took by the server's own clock.
+    pub(crate) times: Option<ServerTimes>,
     pub(crate) mark: Mark,
 }
 
@@ -134,7 +137,7 @@ impl Reader {
             Wire::SglangGenerate | Wire::OpenaiCompletions | Wire::OpenaiChat
                 if data == b"[DONE]" =>
             {
-                Ok(Said { piece: None, usage: Usage::NONE, mark: Mark::End })
+                Ok(Said { piece: None, usage: Usage::NONE, times: None, mark: Mark::End })
             }
             Wire::SglangGenerate => sglang::read(data, count),
             Wire::OpenaiCompletions => openai_completions::read(data, count),

@@ -138,7 +138,7 @@ fn length_in(body: &Value) -> u32 {
 fn reading(wire: Wire, events: &[&str]) -> String {
     let mut reader = Reader::new(wire);
     let lines = events.iter().map(|event| match reader.read(event.as_bytes()) {
-        Ok(Said { piece, usage: Usage { prompt, cached, output }, mark }) => {
+        Ok(Said { piece, usage: Usage { prompt, cached, output }, mark, .. }) => {
             let count = |count: Option<u32>| count.map_or("-".to_owned(), |n| n.to_string());
             let piece = match piece {
                 None => "nothing".to_owned(),
