@@ -106,9 +106,10 @@ pub struct RequestCounts {
 }
 
 impl RequestCounts {
-    /// All that failed.
+    /// All that failed; in a file that somebody changed the counts may add up to more than there
+    /// can be.
     pub fn failed_total(&self) -> u32 {
-        self.failed.values().sum()
+        self.failed.values().copied().fold(0, u32::saturating_add)
     }
 }
 
@@ -214,3 +215,15 @@ names!(ClockSource, "clock source", {
     Client => "client",
     Mixed => "mixed",
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_beyond_what_there_can_be_do_not_overflow() {
+        let failed = [(FailureKind::NoTokens, u32::MAX), (FailureKind::BadHttp, 1)].into();
+        let counts = RequestCounts { asked: 1, completed: 0, failed };
+        assert_eq!(counts.failed_total(), u32::MAX);
+    }
+}
