@@ -132,7 +132,8 @@ fn record(details: &Details, at: usize, prompt: Option<u32>, asked: &Asked) -> R
 fn chunks(ttft: Option<f64>, itls: &[Option<f64>], tokens: Option<u32>) -> Vec<Chunk> {
     let Some(first) = ttft.filter(|ttft| 0.0 < *ttft) else { return Vec::new() };
     let later = itls.iter().scan(first, |at, gap| {
-        *at += (*gap)?;
+        // A gap that runs backwards is no time, and nothing after it has one.
+        *at += (*gap).filter(|gap| 0.0 <= *gap)?;
         Some(*at)
     });
     let first_tokens = tokens.map(|tokens| {
@@ -261,4 +262,17 @@ fn cut_short(records: &mut [RequestRecord], asked: &Asked) -> u32 {
         cut += 1;
     }
     cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_that_runs_backwards_ends_the_times() {
+        let gaps = [Some(0.5), Some(-0.25), Some(0.5)];
+        let times: Vec<_> =
+            chunks(Some(1.0), &gaps, None).into_iter().map(|chunk| chunk.at_ns).collect();
+        assert_eq!(times, [1_000_000_000, 1_500_000_000]);
+    }
 }
