@@ -11,6 +11,7 @@ use std::process::ExitCode;
 mod ci;
 mod codegen;
 mod commands;
+mod fuzz;
 mod parts;
 mod product;
 mod repo;
