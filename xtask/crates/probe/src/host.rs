@@ -6,7 +6,9 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::thread;
 
-use domain::facts::{DriverState, Environment, GpuFacts, HealthFacts, HostFacts, Reading};
+use domain::facts::{
+    DriverState, Environment, GpuFacts, GpuSetup, HealthFacts, HostFacts, Reading,
+};
 use nix::sys::statvfs::statvfs;
 
 /// A file of `/proc` that says something of the host is far shorter, except on hosts with a
@@ -28,7 +30,17 @@ pub fn environment(facts: &HealthFacts, used: &[GpuFacts]) -> Environment {
         cpus: facts.host.cpus,
         driver,
         gpus: used.iter().map(|gpu| gpu.name.clone()).collect(),
+        gpu_setups: used.iter().map(setup).collect(),
         load_1m: facts.host.load_1m.known().copied(),
+    }
+}
+
+/// What makes two cards of one name differ in speed.
+fn setup(gpu: &GpuFacts) -> GpuSetup {
+    GpuSetup {
+        power_limit_mw: gpu.power_limit_mw.known().map(|limit| limit.now),
+        vram_total_bytes: gpu.vram_total_bytes.known().copied(),
+        mig_enabled: gpu.mig_enabled.known().copied(),
     }
 }
 

@@ -5,8 +5,13 @@
 //! zero.
 
 pub mod block;
+pub mod calibration;
+pub mod experiment;
 pub mod formats;
+pub mod history;
 pub mod html;
+pub mod judgement;
+pub mod jsonl;
 pub mod junit;
 pub mod lines;
 pub mod markdown;

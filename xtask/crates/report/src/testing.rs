@@ -9,6 +9,7 @@ use domain::facts::{
     Capabilities, Environment, Finding, ServerFacts, ServerProcess, Severity, Vram,
 };
 use domain::framework::{Backend, Engine, Framework};
+use domain::gate::{Basis, Class, Estimate};
 use domain::metric::{Latency, Metric, Stat};
 use domain::profile::{Arrivals, Dataset, Profile, RequestRate};
 use domain::summary::{ClientLag, RequestCounts, RunSummary, TokenCounts, TokenSource};
@@ -143,19 +144,52 @@ pub(crate) fn finding() -> Finding {
     }
 }
 
-/// A judgement of `run()`'s key with one metric.
+/// A judgement of `run()`'s key with one metric that decides and one that is shown.
 pub(crate) fn judgement(verdict: Verdict) -> Judgement {
+    let measured = match verdict {
+        Verdict::Pass | Verdict::Improved | Verdict::Regressed | Verdict::Inconclusive => true,
+        Verdict::MissingBaseline | Verdict::Incomparable | Verdict::Broken => false,
+    };
+    let tpot = Metric::Latency(Latency::Tpot, Stat::P99);
+    let of = |metric, verdict| MetricJudgement {
+        metric,
+        verdict,
+        baseline: vec![30.0, 31.0, 32.0],
+        candidate: vec![34.0, 35.0, 36.0],
+        change: Some(4.0 / 31.0),
+        estimate: measured.then(|| estimate(metric, verdict)),
+    };
     Judgement {
         key: "sim/sim/tiny/smoke/native".to_owned(),
         verdict,
         reason: format!("the reason why it is {verdict}"),
-        metrics: vec![MetricJudgement {
-            metric: TTFT,
-            verdict,
-            baseline: vec![30.0, 31.0, 32.0],
-            candidate: vec![34.0, 35.0, 36.0],
-            change: Some(4.0 / 31.0),
-        }],
+        metrics: vec![of(TTFT, verdict)],
+        reported: if measured { vec![of(tpot, Verdict::Inconclusive)] } else { Vec::new() },
+        basis: Some(Basis::Interleaved),
+        pairs: 3,
+        looks: Vec::new(),
+        next_look: None,
+        notes: vec!["not the standard rule: alpha: 0.05 instead of 0.01".to_owned()],
+    }
+}
+
+fn estimate(metric: Metric, verdict: Verdict) -> Estimate {
+    Estimate {
+        metric: metric.key().to_owned(),
+        class: Class::of(metric),
+        estimate: 0.121,
+        se: 0.012,
+        df: 10,
+        p: 2.1e-7,
+        p_better: 1.0 - 2.1e-7,
+        alpha: if verdict == Verdict::Regressed { 1.2e-4 } else { 0.0 },
+        lower: 0.1,
+        upper: 0.143,
+        history_sd: Some(0.0155),
+        clamped: Vec::new(),
+        regressed: verdict == Verdict::Regressed,
+        improved: false,
+        equivalent: false,
     }
 }
 

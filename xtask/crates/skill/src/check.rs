@@ -10,7 +10,7 @@ use crate::decode::Decoded;
 use crate::document::{self, Path, Segment};
 use crate::expand::AnnounceField;
 use crate::fault::Fault;
-use crate::runner::{Measure, ReportField};
+use crate::runner::{Judge, Measure, ReportField};
 use crate::skill::{Scope, Skill};
 use crate::step::{List, Step};
 use crate::suggest;

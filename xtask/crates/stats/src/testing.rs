@@ -55,7 +55,6 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
         model: "sim/tiny".to_owned(),
         profile: profile(),
         repeat: 1,
-        role: None,
         arm: None,
         seed: 42,
         engine: Engine::Native,

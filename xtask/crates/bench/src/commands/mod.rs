@@ -1,9 +1,12 @@
 //! One file a command: what was typed, given a meaning and carried out.
 
+mod ab;
 mod baseline;
 mod bench;
+mod calibrate;
 mod compare;
 mod dump;
+mod gate;
 mod health;
 mod load;
 mod report;
@@ -30,6 +33,9 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
         Command::Health(args) => health::run(&args),
         Command::Serve(args) => asynchronous(serve::run(&args)),
         Command::Plan(args) => bench::explain(&args),
+        Command::Gate(args) => gate::run(&args),
+        Command::Ab(args) => asynchronous(ab::run(&args)),
+        Command::Calibrate(args) => asynchronous(calibrate::run(&args)),
         Command::Compare(args) => compare::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Report(args) => report::run(&args),

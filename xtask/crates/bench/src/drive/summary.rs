@@ -45,6 +45,7 @@ fn make(
         model: server.model.clone(),
         profile: run.profile.clone(),
         repeat: run.repeat,
+        arm: run.arm,
         seed: run.seed,
         engine: record.engine,
         engine_version: record.engine_version.clone(),
