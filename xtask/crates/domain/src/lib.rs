@@ -6,6 +6,7 @@
 //! think of old readers of new files as well as of new readers of old ones.
 
 pub mod anomaly;
+pub mod certificate;
 pub mod event;
 pub mod exit;
 pub mod facts;
