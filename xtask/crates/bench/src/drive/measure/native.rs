@@ -3,7 +3,7 @@
 use domain::event::{FailureClass, StepFailure};
 use domain::framework::Engine;
 use load::{Order, RequestSet};
-use report::block::{BlockInput, block};
+use report::block::{BlockInput, Extras, block};
 use stats::Observation;
 
 use super::{Job, Raw, Yield};
@@ -42,6 +42,7 @@ pub(super) async fn make(job: &Job<'_>) -> Result<Yield, StepFailure> {
         measurement: &measurement,
         request_set: Some(&request_set),
         max_itl_ms: stats::metrics::max_itl_ms(&drive.records),
+        extras: Extras::NONE,
     });
     Ok(Yield {
         engine: Engine::Native,
