@@ -11,6 +11,7 @@ use domain::event::{Entry, Event};
 use libfuzzer_sys::fuzz_target;
 use sequencer::State;
 use skill::Plan;
+use tempfile::NamedTempFile;
 
 // The half of the module that writes is not used here.
 #[allow(dead_code, unreachable_pub)]
@@ -27,7 +28,13 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
 });
 
 thread_local! {
-    static FILE: RefCell<tempfile::NamedTempFile> = RefCell::new(tempfile::NamedTempFile::new().expect("a temporary file"));
+    static FILE: RefCell<NamedTempFile> = RefCell::new(file());
+}
+
+/// A file in memory, where there is such a place: on a disk each input would wait for it.
+fn file() -> NamedTempFile {
+    let in_memory = NamedTempFile::new_in("/dev/shm");
+    in_memory.or_else(|_| NamedTempFile::new()).expect("a temporary file")
 }
 
 fuzz_target!(|bytes: &[u8]| FILE.with_borrow_mut(|file| {

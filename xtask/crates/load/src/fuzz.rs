@@ -11,6 +11,7 @@ use crate::scan::{Format, Item, Scanner};
 use crate::wire::{EventFault, Reader};
 
 pub use crate::sglang::fuzz::{block, jsonl, strict};
+pub use crate::tokenizer::fuzz::vocabulary;
 
 /// What became of an HTTP answer that came in pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ pub fn events<'a>(wire: Wire, events: impl Iterator<Item = &'a [u8]>) -> Vec<Eve
 pub fn answer(wire: Wire, asked_tokens: u32, pieces: &[&[u8]]) -> String {
     let mut answer = Answer::new(wire, asked_tokens);
     for piece in pieces {
-        if answer.feed(piece, 1) == Need::Nothing {
+        if answer.feed(piece, 1_u64) == Need::Nothing {
             break;
         }
     }

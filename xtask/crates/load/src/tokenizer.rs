@@ -2,6 +2,8 @@
 //!
 //! A tokenizer is used before the run only; nothing is tokenised while requests are in flight.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod vocabulary;
 
 use std::num::NonZeroUsize;
