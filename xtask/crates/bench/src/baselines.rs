@@ -220,8 +220,8 @@ pub fn files(results: &Results) -> Vec<PathBuf> {
 /// The baseline in a file; the summary of a run is a baseline of that one run.
 pub fn read(file: &Path) -> Result<Baseline, BadBaseline> {
     let name = || file.display().to_string();
-    let text =
-        fs::read_to_string(file).map_err(|source| BadBaseline::Unreadable { file: name(), source })?;
+    let text = fs::read_to_string(file)
+        .map_err(|source| BadBaseline::Unreadable { file: name(), source })?;
     let damaged = |source| BadBaseline::Damaged { file: name(), source };
     let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
     if value.get("metrics").is_some() {

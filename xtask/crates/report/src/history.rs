@@ -88,8 +88,23 @@ mod tests {
         let sessions: Vec<String> = (1..=8).map(|night| format!("night-{night}")).collect();
         let drawn =
             Drawn { title: "Mean TPOT", sessions: &sessions, ratios: &ratios, changes: &changes };
-        insta::assert_snapshot!(draw(&drawn), @"");
+        insta::assert_snapshot!(draw(&drawn), @r"
+        Mean TPOT, change to the reference
+          +5.2 % ┤    │● ●●
+          +4.5 % ┤    │ ●
+          +3.8 % ┤    │
+          +3.2 % ┤    │
+          +2.5 % ┤    │
+          +1.8 % ┤    │
+          +1.2 % ┤    │
+          +0.5 % ┤ ●  │
+          -0.2 % ┤● ●●│
+          │ +5.0 % from night-5 on, p = 0.005
+        ");
         let nothing = Drawn { title: "x", sessions: &[], ratios: &[], changes: &[] };
-        insta::assert_snapshot!(draw(&nothing), @"");
+        insta::assert_snapshot!(draw(&nothing), @r"
+        x, change to the reference
+          no session has it
+        ");
     }
 }

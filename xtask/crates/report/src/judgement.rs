@@ -106,7 +106,8 @@ pub(crate) fn message(judged: &MetricJudgement, pairs: u32) -> String {
         let relation = if estimate.p <= estimate.alpha { "<=" } else { ">" };
         format!(", p = {:.1e} {relation} {:.1e}", estimate.p, estimate.alpha)
     };
-    let from = if pairs == 0 { String::new() } else { format!(", {}", stats::gate::counted(pairs)) };
+    let from =
+        if pairs == 0 { String::new() } else { format!(", {}", stats::gate::counted(pairs)) };
     format!("{} {change} [95 % bounds {bounds}]{from}{spent}", card.title)
 }
 

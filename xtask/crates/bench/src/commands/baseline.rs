@@ -116,9 +116,7 @@ fn why(
         Some(verdict @ (Verdict::Pass | Verdict::Improved)) => {
             Ok(format!("the gate said {verdict}"))
         }
-        Some(Verdict::MissingBaseline) | None if !known => {
-            Ok("the first of its key".to_owned())
-        }
+        Some(Verdict::MissingBaseline) | None if !known => Ok("the first of its key".to_owned()),
         said => {
             let said = said.map_or_else(|| "nothing".to_owned(), |said| said.to_string());
             let error = anyhow!("`{key}` has a baseline, and of this session the gate said {said}");
@@ -149,7 +147,8 @@ fn history(results: &Results, baseline: &Baseline) -> Result<String, Failure> {
     }
     sessions.sort_by(|(a, _), (b, _)| a.cmp(b));
     let text = Metric::KEY.into_iter().map(|metric| drawn(metric, &sessions));
-    Ok(format!("{}: {} sessions\n\n", baseline.key, sessions.len()) + &text.collect::<Vec<_>>().join("\n"))
+    Ok(format!("{}: {} sessions\n\n", baseline.key, sessions.len())
+        + &text.collect::<Vec<_>>().join("\n"))
 }
 
 fn drawn(metric: Metric, sessions: &[(String, Vec<RunSummary>)]) -> String {

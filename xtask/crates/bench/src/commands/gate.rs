@@ -32,10 +32,8 @@ pub fn run(args: &GateArgs) -> Result<Exit, Failure> {
         Some(file) => of_file(&rule, file)?,
         None => of_sessions(args, &rule)?,
     };
-    let strictness = Strictness {
-        inconclusive_fails: args.strict,
-        baseline_required: args.require_baseline,
-    };
+    let strictness =
+        Strictness { inconclusive_fails: args.strict, baseline_required: args.require_baseline };
     // The worst of many is their maximum; of nothing there is no verdict, which is no pass.
     let worst = judged.iter().map(|judged| judged.verdict).max().unwrap_or(Verdict::Broken);
     print(&if args.json { as_json(&judged, worst)? } else { as_text(&judged) })?;
@@ -91,7 +89,8 @@ fn of_file(rule: &Rule, file: &Path) -> Result<Vec<Judged>, Failure> {
         .map_err(Failure::usage)?;
     let judged = judge_file(rule, &pairs);
     let changes = rule.changes();
-    let notes = (!changes.is_empty()).then(|| format!("not the standard rule: {}", changes.join("; ")));
+    let notes =
+        (!changes.is_empty()).then(|| format!("not the standard rule: {}", changes.join("; ")));
     Ok(vec![Judged {
         verdict: judged.decision.verdict,
         pairs: judged.decision.pairs,

@@ -129,9 +129,9 @@ fn judged(
             message: message(metric, judgement.pairs),
             details: all_runs(metric),
         },
-        Verdict::Inconclusive => {
-            CaseResult::Skipped { message: format!("INCONCLUSIVE: {}", message(metric, judgement.pairs)) }
-        }
+        Verdict::Inconclusive => CaseResult::Skipped {
+            message: format!("INCONCLUSIVE: {}", message(metric, judgement.pairs)),
+        },
         Verdict::MissingBaseline => CaseResult::Skipped { message: no_baseline(judgement) },
         Verdict::Incomparable => {
             CaseResult::Skipped { message: format!("INCOMPARABLE: {}", judgement.reason) }

@@ -48,14 +48,11 @@ fn a_server_that_does_not_start_is_an_error_of_its_setup() {
     <error type="BenchmarkError" message="`vllm` ended with exit code 1 CUDA | &lt;oom&gt;"><![CDATA[vllm/launch: the server failed: `vllm` ended with exit code 1
     CUDA | <oom> (hint: look at its log)]]></error>
     <system-out><![CDATA[vllm/launch: the server failed: `vllm` ended with exit code 1
-    CUDA | <oom> (hint: look at its log)]]></system-out>
+    CUDA | <oom> (hint: look at its log)
+    vllm/verify: skipped: `vllm/launch` failed]]></system-out>
     </testcase>
     </testsuite>
-    <testsuite id="1" skipped="1" name="session" package="session" tests="2" errors="1" failures="0" hostname="localhost" timestamp="2026-11-24T03:15:00Z" time="0">
-    <testcase name="step 2" time="0" classname="session">
-    <skipped type="Skipped" message="`vllm/launch` failed"/>
-    <system-out><![CDATA[step 2: skipped: `vllm/launch` failed]]></system-out>
-    </testcase>
+    <testsuite id="1" skipped="0" name="session" package="session" tests="1" errors="1" failures="0" hostname="localhost" timestamp="2026-11-24T03:15:00Z" time="0">
     <testcase name="cleanup" time="0" classname="session">
     <error type="LeftBehind" message="could not be ended: processes 4711, 4712"/>
     <system-out><![CDATA[could not be ended: processes 4711, 4712]]></system-out>
@@ -80,7 +77,7 @@ fn strictness_turns_the_undecided_into_failures() {
     <testcase name="comparable" time="0" classname="perf.sim.sim/tiny.smoke">
     <system-out><![CDATA[sim/sim/tiny/smoke/native: inconclusive: the reason why it is inconclusive]]></system-out>
     <testcase name="mean_ttft_ms" time="0" classname="perf.sim.sim/tiny.smoke">
-    <failure type="Inconclusive" message="Mean TTFT +12.9 %: 31.00 ms before (runs: 3), 35.00 ms now (runs: 3)"><![CDATA[baseline run 1: 30
+    <failure type="Inconclusive" message="Mean TTFT +12.9 % [95 % bounds +10.5, +15.4], 3 pairs"><![CDATA[baseline run 1: 30
     "#);
     insta::assert_snapshot!(of_verdict(Verdict::MissingBaseline, STRICT), @r#"
     <testcase name="baseline-present" time="0" classname="perf.sim.sim/tiny.smoke">
@@ -104,7 +101,7 @@ fn a_failed_run_keeps_the_class_of_a_saved_one() {
             Event::StepSucceeded { step: 5, .. } => {
                 entry.event = Event::StepSkipped {
                     step: 5,
-                    name: "session/compare".to_owned(),
+                    name: "sim/smoke#1/after-run".to_owned(),
                     reason: "no result".to_owned(),
                 };
             }

@@ -48,7 +48,7 @@ fn a_session_reads_as_a_story() {
     vllm/check-gpu: GPU-1 is fit to measure on
     vllm/launch: started
     vllm/launch: FAILED: the server failed: `vllm` ended with exit code 1 CUDA | <oom> (hint: look at its log)
-    step 2: skipped: `vllm/launch` failed
+    vllm/verify: skipped: `vllm/launch` failed
     told to terminate: the running step is ended
     could not be ended: processes 4711, 4712
     session closed with exit code 75: something it started may still be running

@@ -101,13 +101,13 @@ fn split(series: &[f64], random: &mut Random) -> Option<(usize, f64)> {
 fn best_split(series: &[f64]) -> Option<(usize, f64)> {
     let count = series.len();
     let (mut left, mut between) = (0.0, 0.0);
-    let distances = |at: usize, to: &[f64]| -> f64 {
-        to.iter().map(|other| (series[at] - other).abs()).sum()
-    };
+    let distances =
+        |at: usize, to: &[f64]| -> f64 { to.iter().map(|other| (series[at] - other).abs()).sum() };
     let mut right: f64 = (0..count).map(|at| distances(at, &series[at + 1..])).sum();
     let mut best: Option<(usize, f64)> = None;
     for at in 1..count {
-        let (to_left, to_right) = (distances(at - 1, &series[..at - 1]), distances(at - 1, &series[at..]));
+        let (to_left, to_right) =
+            (distances(at - 1, &series[..at - 1]), distances(at - 1, &series[at..]));
         left += to_left;
         right -= to_right;
         between += to_right - to_left;
@@ -115,9 +115,8 @@ fn best_split(series: &[f64]) -> Option<(usize, f64)> {
             continue;
         }
         let (n, m) = (at as f64, (count - at) as f64);
-        let energy = 2.0 * between / (n * m)
-            - 2.0 * left / (n * (n - 1.0))
-            - 2.0 * right / (m * (m - 1.0));
+        let energy =
+            2.0 * between / (n * m) - 2.0 * left / (n * (n - 1.0)) - 2.0 * right / (m * (m - 1.0));
         let statistic = energy * n * m / (n + m);
         if best.is_none_or(|(_, largest)| largest < statistic) {
             best = Some((at, statistic));

@@ -210,11 +210,7 @@ fn estimate(rule: &Rule, pairs: usize, alpha: f64, series: &Series) -> Option<Es
 
 /// The pairs with those that lie too far from the median one drawn in, on both sides alike. How
 /// far is too far only the history can say: the same few pairs cannot judge themselves.
-fn drawn_in(
-    rule: &Rule,
-    changes: &[f64],
-    floor: Option<Floor>,
-) -> Option<(Vec<f64>, Vec<Clamp>)> {
+fn drawn_in(rule: &Rule, changes: &[f64], floor: Option<Floor>) -> Option<(Vec<f64>, Vec<Clamp>)> {
     let Some(floor) = floor else { return Some((changes.to_vec(), Vec::new())) };
     let median = median(changes)?;
     let reach = rule.clamp_at * floor.sd;

@@ -85,8 +85,9 @@ fn series(rule: &Rule, name: &str, pairs: &MetricPairs) -> Result<Series, Refusa
     }
     let both = baseline.iter().zip(candidate).zip(1_usize..);
     let change = |((baseline, candidate), pair): ((&Option<f64>, &Option<f64>), usize)| {
-        let change =
-            || worsening(pairs.better, (*baseline)?, (*candidate)?).filter(|change| change.is_finite());
+        let change = || {
+            worsening(pairs.better, (*baseline)?, (*candidate)?).filter(|change| change.is_finite())
+        };
         change().ok_or_else(|| (Verdict::Broken, unfit(name, pair, *baseline, *candidate)))
     };
     let floor = match pairs.history_sd {
@@ -110,7 +111,9 @@ fn unfit(name: &str, pair: usize, baseline: Option<f64>, candidate: Option<f64>)
         if fit(baseline) { ("candidate", candidate) } else { ("baseline", baseline) };
     match value {
         Some(value) => {
-            format!("`{name}`: the {side} of pair {pair} is {value}; a ratio takes values above zero")
+            format!(
+                "`{name}`: the {side} of pair {pair} is {value}; a ratio takes values above zero"
+            )
         }
         None => format!("`{name}`: the {side} of pair {pair} is no number"),
     }
@@ -125,9 +128,15 @@ fn reason(rule: &Rule, file: &PairsFile, decision: &Decision) -> String {
         });
         told.collect::<Vec<_>>().join("; ")
     };
-    words::because(rule, decision.verdict, &decision.state, decision.pairs, &words::Named {
-        regressed: shifts(|estimate| estimate.regressed),
-        improved: shifts(|estimate| estimate.improved),
-        open: shifts(|estimate| !estimate.regressed && !estimate.equivalent),
-    })
+    words::because(
+        rule,
+        decision.verdict,
+        &decision.state,
+        decision.pairs,
+        &words::Named {
+            regressed: shifts(|estimate| estimate.regressed),
+            improved: shifts(|estimate| estimate.improved),
+            open: shifts(|estimate| !estimate.regressed && !estimate.equivalent),
+        },
+    )
 }

@@ -80,7 +80,8 @@ fn past(metric: Metric, session: &[&RunSummary]) -> Option<Past> {
         let changes: Vec<f64> = pairs.iter().filter_map(change).collect();
         return (!changes.is_empty()).then_some(Past::Pairs(changes));
     }
-    let counts = |run: &&&RunSummary| run.arm.is_none_or(|arm| arm.side == Side::Baseline && 0 < arm.pair);
+    let counts =
+        |run: &&&RunSummary| run.arm.is_none_or(|arm| arm.side == Side::Baseline && 0 < arm.pair);
     let values = session.iter().filter(counts).filter_map(|run| run.metric(metric));
     let logs: Vec<f64> = values.filter(|value| 0.0 < *value).map(f64::ln).collect();
     (!logs.is_empty()).then_some(Past::Runs(logs))

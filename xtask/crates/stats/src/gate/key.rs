@@ -64,9 +64,8 @@ fn between(old: &RunSummary, new: &RunSummary) -> Vec<Difference> {
 /// What differs between two machines or their software and ends a segment of history: the noise
 /// before it says nothing of the noise after it.
 pub(super) fn segment_breaks(old: &Environment, new: &Environment) -> Vec<String> {
-    let driver = |environment: &Environment| {
-        environment.driver.clone().unwrap_or_else(|| "none".to_owned())
-    };
+    let driver =
+        |environment: &Environment| environment.driver.clone().unwrap_or_else(|| "none".to_owned());
     let both = [
         ("host", old.host.clone(), new.host.clone()),
         ("kernel", old.kernel.clone(), new.kernel.clone()),

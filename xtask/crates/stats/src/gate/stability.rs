@@ -57,7 +57,10 @@ mod tests {
     fn a_trend_is_seen_and_noise_is_none() {
         assert_eq!(rank_correlation_with_time(&[1.0, 2.0, 3.0, 4.0]), 1.0);
         assert_eq!(rank_correlation_with_time(&[4.0, 3.0, 2.0, 1.0]), -1.0);
-        assert!((drift(&[30.0, 31.0, 32.0, 33.0, 34.0, 36.0]).unwrap() - 35.0 / 30.5 + 1.0).abs() < 1e-12);
+        assert!(
+            (drift(&[30.0, 31.0, 32.0, 33.0, 34.0, 36.0]).unwrap() - 35.0 / 30.5 + 1.0).abs()
+                < 1e-12
+        );
         assert_eq!(drift(&[30.0, 36.0, 31.0, 34.0, 30.5, 33.0]), None);
         assert_eq!(drift(&[30.0, 31.0, 32.0, 33.0]), None);
     }

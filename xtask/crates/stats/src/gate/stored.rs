@@ -125,21 +125,20 @@ impl<'a> Sides<'a> {
         let clear = |estimate: &Option<Estimate>| {
             estimate.as_ref().is_some_and(|estimate| estimate.equivalent)
         };
-        let verdict = if estimates.values().all(clear) {
-            Verdict::Pass
-        } else {
-            Verdict::Inconclusive
-        };
-        let mut judgement = self.judgement(verdict, String::new(), |metric| {
-            estimates.get(&metric).cloned().flatten()
-        });
+        let verdict =
+            if estimates.values().all(clear) { Verdict::Pass } else { Verdict::Inconclusive };
+        let mut judgement = self
+            .judgement(verdict, String::new(), |metric| estimates.get(&metric).cloned().flatten());
         judgement.reason = self.reason(verdict, sessions, &judgement.metrics);
         judgement
     }
 
     fn reason(&self, verdict: Verdict, sessions: usize, metrics: &[MetricJudgement]) -> String {
         if verdict == Verdict::Pass {
-            return format!("within what {sessions} stored sessions lead to expect, {} % sure", (1.0 - self.rule.beta) * 100.0);
+            return format!(
+                "within what {sessions} stored sessions lead to expect, {} % sure",
+                (1.0 - self.rule.beta) * 100.0
+            );
         }
         let open = metrics.iter().filter(|judged| judged.verdict == Verdict::Inconclusive);
         let open: Vec<_> = open.map(words::line).collect();
@@ -155,8 +154,10 @@ impl<'a> Sides<'a> {
     fn estimate(&self, metric: Metric) -> Option<Estimate> {
         let sign = sign(metric.card().better)?;
         let level = |runs: &[&RunSummary]| {
-            let logs: Option<Vec<f64>> =
-                runs.iter().map(|run| Some(run.metric(metric).filter(|v| 0.0 < *v)?.ln())).collect();
+            let logs: Option<Vec<f64>> = runs
+                .iter()
+                .map(|run| Some(run.metric(metric).filter(|v| 0.0 < *v)?.ln()))
+                .collect();
             median(&logs?)
         };
         let past: Vec<f64> = self.sessions().into_iter().filter_map(level).collect();

@@ -89,8 +89,7 @@ pub(super) fn because(
     let sure = (1.0 - rule.beta) * 100.0;
     let (mean, tail) = (rule.mean.tolerance * 100.0, rule.tail.tolerance * 100.0);
     let kept = format!("no metric is worse by {mean} % (tails {tail} %), {sure} % sure");
-    let open =
-        if named.open.is_empty() { String::new() } else { format!(": {}", named.open) };
+    let open = if named.open.is_empty() { String::new() } else { format!(": {}", named.open) };
     let pairs_used = counted(pairs);
     match (verdict, state) {
         (_, State::NoSpread { metric }) => format!(
