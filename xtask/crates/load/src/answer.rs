@@ -7,7 +7,7 @@ use domain::framework::Wire;
 use domain::request::{Chunk, ServerTimes};
 
 use crate::http::{Decoder, Ending};
-use crate::scan::{Item, Scanner};
+use crate::scan::{EVENT_BYTES, EventTooLong, Item, Scanner};
 use crate::wire::{self, EventFault, Mark, Piece, Reader, Usage};
 
 /// The body of an answer that is not 200 is kept up to here: enough for its message.
@@ -93,6 +93,17 @@ pub(crate) struct Answer {
     stream: Stream,
     /// The body of an answer that is not 200.
     error_body: Vec<u8>,
+    /// The body of an answer that was asked for in one piece, as far as it came.
+    whole: Option<Vec<u8>>,
+}
+
+/// How an answer was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// As a stream of events.
+    Streamed,
+    /// In one piece: its first token is there when its last is.
+    Whole,
 }
 
 /// What was found in the stream so far.
@@ -123,7 +134,16 @@ impl Answer {
             fault: None,
         };
         let scanner = Scanner::new(wire::format(wire));
-        Self { decoder: Decoder::new(), scanner, stream, error_body: Vec::new() }
+        Self { decoder: Decoder::new(), scanner, stream, error_body: Vec::new(), whole: None }
+    }
+
+    /// The same, for an answer that was asked for in this way.
+    pub(crate) fn delivered(self, delivery: Delivery) -> Self {
+        let whole = match delivery {
+            Delivery::Streamed => None,
+            Delivery::Whole => Some(Vec::new()),
+        };
+        Self { whole, ..self }
     }
 
     /// Takes bytes and the moment at which they came.
@@ -179,7 +199,13 @@ impl Answer {
     }
 
     fn body(&mut self, body: &[u8], at: Moment) {
-        if self.decoder.status() == Some(200) {
+        if let (Some(200), Some(whole)) = (self.decoder.status(), &mut self.whole) {
+            if EVENT_BYTES < whole.len() + body.len() {
+                self.stream.fail(FailureKind::MalformedEvent, EventTooLong.to_string());
+            } else {
+                whole.extend_from_slice(body);
+            }
+        } else if self.decoder.status() == Some(200) {
             let stream = &mut self.stream;
             let pushed = self.scanner.push(body, &mut |item| stream.item(item, at));
             if let Err(error) = pushed {
@@ -195,6 +221,11 @@ impl Answer {
     fn finish(&mut self, at: Moment) {
         let stream = &mut self.stream;
         self.scanner.finish(&mut |item| stream.item(item, at));
+        if let Some(whole) = self.whole.take().filter(|whole| !whole.is_empty()) {
+            stream.item(Item::Data(&whole), at);
+            // It is not to go on, whether or not it says why it ended.
+            stream.mark = stream.mark.max(Mark::Finished);
+        }
         // Without an end mark the body's end is the answer's.
         stream.ended_ns.get_or_insert(at.at_ns);
     }

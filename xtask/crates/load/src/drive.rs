@@ -189,6 +189,7 @@ fn job(order: &Order<'_>, endpoint: &Endpoint, request: &Request, index: Option<
         bytes: endpoint.request(order.wire, &headers, &body),
         prompt_tokens: request.prompt_len,
         asked_tokens: request.output_len,
+        delivery: order.requests.delivery(),
     }
 }
 

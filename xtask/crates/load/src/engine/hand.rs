@@ -72,6 +72,7 @@ mod tests {
             bytes: Vec::new(),
             prompt_tokens: 1,
             asked_tokens: 1,
+            delivery: crate::answer::Delivery::Streamed,
         };
         (0..).zip(due_ms).map(job).collect()
     }

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use self::hand::Hand;
 use self::worker::Worker;
-use crate::answer::LengthRule;
+use crate::answer::{Delivery, LengthRule};
 use crate::error::DriveError;
 use crate::progress::Progress;
 
@@ -80,6 +80,7 @@ pub(crate) struct Job {
     pub(crate) bytes: Vec<u8>,
     pub(crate) prompt_tokens: u32,
     pub(crate) asked_tokens: u32,
+    pub(crate) delivery: Delivery,
 }
 
 /// The processors that this process may use, the last first: the first are those that serve

@@ -68,7 +68,7 @@ impl<'a> Stream<'a> {
             connect_ns: None,
             sent: None,
             write_ns: None,
-            answer: Answer::new(run.wire, job.asked_tokens),
+            answer: Answer::new(run.wire, job.asked_tokens).delivered(job.delivery),
         }
     }
 

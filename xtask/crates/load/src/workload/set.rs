@@ -7,6 +7,7 @@ use domain::framework::Wire;
 use sha2::{Digest as _, Sha256};
 
 use super::body::ToolBodies;
+use crate::answer::Delivery;
 use crate::wire::{self, Ask};
 
 /// What a request says to the model.
@@ -69,9 +70,12 @@ impl RequestSet {
         self.seed
     }
 
-    /// Whether answers are streamed, or come whole.
-    pub fn streams(&self) -> bool {
-        self.bodies.as_ref().is_none_or(|bodies| bodies.stream)
+    /// How answers are asked for.
+    pub(crate) fn delivery(&self) -> Delivery {
+        match &self.bodies {
+            Some(bodies) if !bodies.stream => Delivery::Whole,
+            Some(_) | None => Delivery::Streamed,
+        }
     }
 
     /// The body of a request.
