@@ -69,9 +69,12 @@ pub fn result(judgement: &Judgement) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::event::{Event, Outcome};
     use domain::gate::{Class, Estimate};
 
     use super::*;
+    use crate::SessionView;
+    use crate::lines::Narrator;
 
     fn estimate(metric: Metric, estimate: f64) -> Estimate {
         Estimate {
@@ -105,6 +108,34 @@ mod tests {
         };
         insta::assert_snapshot!(standing(&rule, &now));
         let over = Standing { left: 0.0, looks_left: Vec::new(), estimates: Vec::new(), ..now };
-        insta::assert_snapshot!(standing(&rule, &over), @r"");
+        let said = standing(&rule, &over);
+        assert!(said.ends_with("of 1.00 % false alarms 0.14 % spent, none is left"), "{said}");
+    }
+    #[test]
+    fn once_decided_nothing_is_said_of_what_is_skipped() {
+        let judgement = serde_json::json!({
+            "key": "k", "verdict": "pass", "reason": "equal", "metrics": []
+        });
+        let judgement: Box<Judgement> = serde_json::from_value(judgement).unwrap();
+        let looked = |decided| Event::StepSucceeded {
+            step: 1,
+            outcome: Outcome::Looked { pair: 3, decided, judgement: judgement.clone() },
+        };
+        let skipped = Event::StepSkipped {
+            step: 2,
+            name: "baseline-4/launch".to_owned(),
+            reason: "the experiment is decided: pass".to_owned(),
+        };
+        for decided in [false, true] {
+            let mut narrator = Narrator::default();
+            narrator.line(&looked(decided));
+            assert_eq!(narrator.line(&skipped).is_empty(), decided);
+            let events = [looked(decided), skipped.clone()];
+            let at = domain::timestamp::Timestamp::from_unix_millis(0);
+            let entries = events.map(|event| domain::event::Entry { at, event });
+            let view = SessionView::fold(&entries);
+            assert_eq!(view.step(2).is_none(), decided);
+            assert_eq!(view.judgements.len(), 1);
+        }
     }
 }

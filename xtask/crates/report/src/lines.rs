@@ -19,13 +19,21 @@ const LONGEST: usize = 500;
 #[derive(Clone, Debug, Default)]
 pub struct Narrator {
     names: BTreeMap<StepIndex, String>,
+    /// A look decided the experiment; that the rest of it is skipped goes without saying.
+    decided: bool,
 }
 
 impl Narrator {
-    /// The line of an event, without a line end.
+    /// The line of an event, without a line end; empty where there is nothing to say.
     pub fn line(&mut self, event: &Event) -> String {
         if let Event::StepStarted { step, name } | Event::StepSkipped { step, name, .. } = event {
             self.names.insert(*step, name.clone());
+        }
+        if let Event::StepSucceeded { outcome: Outcome::Looked { decided: true, .. }, .. } = event {
+            self.decided = true;
+        }
+        if self.decided && matches!(event, Event::StepSkipped { .. }) {
+            return String::new();
         }
         one_line(&self.tell(event), LONGEST)
     }
