@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "a binary exports nothing; `pub` marks what a module offers")]
 
 mod baselines;
+mod certificates;
 mod cli;
 mod clock;
 mod commands;
@@ -15,6 +16,7 @@ mod recorder;
 mod session;
 mod signals;
 mod store;
+mod truth;
 mod ui;
 
 use std::io::Write as _;

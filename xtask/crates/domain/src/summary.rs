@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Anomaly;
+use crate::certificate::ErrorBound;
 use crate::facts::{Environment, Vram};
 use crate::failure::FailureKind;
 use crate::framework::{Backend, Engine, Framework};
@@ -59,6 +60,10 @@ pub struct RunSummary {
     pub request_set: Option<String>,
     /// How well the load generator kept up; the Python tool does not tell.
     pub client: Option<ClientLag>,
+    /// How far the numbers may be from the truth, where a certificate of this machine covers such
+    /// a load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_bound: Option<ErrorBound>,
     /// Everything unusual.
     pub anomalies: Vec<Anomaly>,
     /// Where and with what it was made.

@@ -44,6 +44,26 @@ fn setup(gpu: &GpuFacts) -> GpuSetup {
     }
 }
 
+/// Which machine this is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Here {
+    /// Its name.
+    pub name: String,
+    /// Release of its kernel.
+    pub kernel: String,
+    /// Load average over one minute, if it can be read.
+    pub load_1m: Option<f64>,
+}
+
+/// Which machine this is, by the same names as in [`environment`].
+pub fn here() -> Here {
+    Here {
+        name: one_line("/proc/sys/kernel/hostname"),
+        kernel: one_line("/proc/sys/kernel/osrelease"),
+        load_1m: parsed(&text("/proc/loadavg"), load).known().copied(),
+    }
+}
+
 /// Reads everything about the host.
 pub(crate) fn gather(results_dir: &Path, variables: &[String]) -> HostFacts {
     let memory = text("/proc/meminfo");

@@ -5,6 +5,7 @@
 //! zero.
 
 pub mod block;
+pub mod certificate;
 pub mod calibration;
 pub mod experiment;
 pub mod formats;
@@ -16,6 +17,7 @@ pub mod junit;
 pub mod lines;
 pub mod markdown;
 mod number;
+pub mod peers;
 pub mod run_report;
 pub mod session;
 pub mod table;

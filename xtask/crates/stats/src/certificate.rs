@@ -7,12 +7,14 @@
 use std::collections::HashMap;
 
 use domain::anomaly::{Anomaly, Lag};
-use domain::certificate::{Accuracy, Cell, Certificate, Compared, ErrorBound, ErrorMs};
+use domain::certificate::{
+    Accuracy, Cell, Certificate, Compared, ErrorBound, ErrorMs, PeerNumbers, Told,
+};
 use domain::metric::{Latency, Metric, Stat};
 use domain::request::RequestRecord;
 use domain::summary::{ClockSource, Measurement};
 
-use crate::metrics::NS_PER_MS;
+use crate::metrics::{NS_PER_MS, NS_PER_S};
 use crate::samples::Samples;
 
 /// What the server knows of one request.
@@ -129,6 +131,73 @@ pub fn over_budget(measured: &Measurement, budget: Budget, rated: Rated) -> Vec<
         (allowed_ms < p99_ms).then_some(Anomaly::ClientOverBudget { lag, p99_ms, allowed_ms })
     };
     judged.into_iter().filter_map(over).collect()
+}
+
+/// From the first request sent to the end of the last answer, in ns.
+pub fn length_ns(records: &[RequestRecord]) -> u64 {
+    let began = records.iter().filter_map(|record| record.sent_ns).min();
+    let ends = records.iter().filter_map(|record| Some(record.sent_ns? + record.done_ns?));
+    ends.max().zip(began).map_or(0, |(end, began)| end - began)
+}
+
+/// Chunks that a client recorded.
+pub fn chunks(records: &[RequestRecord]) -> usize {
+    records.iter().map(|record| record.chunks.len()).sum()
+}
+
+/// What a client says of a load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reported {
+    /// Mean time to first token, in ms.
+    pub mean_ttft_ms: Option<f64>,
+    /// 99th percentile of it, in ms.
+    pub p99_ttft_ms: Option<f64>,
+    /// Mean time between events, in ms.
+    pub mean_itl_ms: Option<f64>,
+    /// 99th percentile of it, in ms.
+    pub p99_itl_ms: Option<f64>,
+}
+
+/// What a client reports beside what the server did; `None` if the server answered nothing.
+pub fn peer(
+    reported: &Reported,
+    answers: &[TrueAnswer],
+    cpu_ns: u64,
+    memory_mib: f64,
+) -> Option<PeerNumbers> {
+    let events_of = |answer: &TrueAnswer| {
+        let each = |write: &TrueWrite| std::iter::repeat_n(*write, write.events as usize);
+        answer.writes.iter().flat_map(each).collect::<Vec<_>>()
+    };
+    let ms = |ns: f64| ns / NS_PER_MS;
+    let (mut ttft, mut itl, mut events) = (Vec::new(), Vec::new(), 0);
+    for answer in answers {
+        let sent = events_of(answer);
+        events += sent.len() as u64;
+        let first = sent.first().map(|write| difference(write.began_ns, answer.arrived_ns));
+        ttft.extend(first.map(ms));
+        let gap = |pair: &[TrueWrite]| ms(difference(pair[1].began_ns, pair[0].began_ns));
+        itl.extend(sent.windows(2).map(gap));
+    }
+    let (ttft, itl) = (Samples::new(ttft), Samples::new(itl));
+    let told = |reported, truth: Option<f64>| Some(Told { reported, truth: truth? });
+    Some(PeerNumbers {
+        delivered_per_s: delivered(answers),
+        mean_ttft_ms: told(reported.mean_ttft_ms, ttft.mean())?,
+        p99_ttft_ms: told(reported.p99_ttft_ms, ttft.percentile(99.0))?,
+        mean_itl_ms: told(reported.mean_itl_ms, itl.mean())?,
+        p99_itl_ms: told(reported.p99_itl_ms, itl.percentile(99.0))?,
+        events,
+        cpu_s: cpu_ns as f64 / NS_PER_S,
+        memory_mib,
+    })
+}
+
+/// Requests a second that arrived, from the first to the last.
+fn delivered(answers: &[TrueAnswer]) -> Option<f64> {
+    let arrived = || answers.iter().map(|answer| answer.arrived_ns);
+    let (first, last) = (arrived().min()?, arrived().max()?);
+    (first < last).then(|| (answers.len() - 1) as f64 * NS_PER_S / difference(last, first))
 }
 
 /// Whether requests were to be sent at a rate.

@@ -75,6 +75,7 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
         vram: None,
         request_set: Some("aa11".to_owned()),
         client: None,
+        error_bound: None,
         anomalies: Vec::new(),
         environment: Environment {
             servegate: "0.1.0".to_owned(),

@@ -2,6 +2,7 @@
 //!
 //! What it means is decided in `commands`, once everything is known.
 
+mod certify;
 pub mod load;
 mod load_flags;
 mod trial;
@@ -14,6 +15,7 @@ use domain::target::Device;
 use domain::units::Span;
 
 pub use load::LoadArgs;
+pub use certify::{CertifyArgs, Cores, PeersArgs};
 pub use load_flags::LoadFlags;
 pub use trial::{AbArgs, CalibrateArgs, Own, TrialArgs};
 
@@ -65,6 +67,11 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Check skills, print their schema, draw the state machine
     Skill(SkillArgs),
+    /// Measure how wrong the load client is on this machine, against a server that knows
+    Certify(CertifyArgs),
+    /// Compare load clients on the same truth server and cores
+    #[command(hide = true)]
+    Peers(PeersArgs),
     /// Run the simulated server alone
     // What a target passes through comes last and wins, as it does with real frameworks.
     #[command(args_override_self = true)]

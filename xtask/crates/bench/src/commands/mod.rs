@@ -4,11 +4,13 @@ mod ab;
 mod baseline;
 mod bench;
 mod calibrate;
+mod certify;
 mod compare;
 mod dump;
 mod gate;
 mod health;
 mod load;
+mod peers;
 mod report;
 mod resume;
 mod serve;
@@ -41,6 +43,8 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
         Command::Report(args) => report::run(&args),
         Command::Resume(args) => asynchronous(resume::run(&args)),
         Command::Skill(args) => skill::run(&args),
+        Command::Certify(args) => certify::run(&args),
+        Command::Peers(args) => peers::run(&args),
         Command::Sim(args) => {
             // `main` runs it itself; it has exit codes of its own.
             let ended = sim::main_loop(*args);

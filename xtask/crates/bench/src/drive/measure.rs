@@ -14,10 +14,12 @@ use domain::summary::Measurement;
 use domain::timestamp::Timestamp;
 use load::Progress;
 use probe::VramSampler;
+use sequencer::run::NotCounted;
 use sequencer::{Evidence, ServerVerified};
 use serve::{Alive, Endpoint};
 use skill::runner::Measure;
 use skill::{FactName, PlannedRun, PlannedStep};
+use stats::certificate::{Budget, Rated};
 use tokio::sync::watch;
 
 use super::engine::Engine;
@@ -82,7 +84,9 @@ pub(super) async fn perform(
     let made = make_load(session, live, run, measure, &folder).await;
     let vram = sampler.and_then(VramSampler::stop).and_then(|report| report.vram);
     note_server_trouble(session, live, made.is_err())?;
-    let record = keep(session, run, made?, vram, &folder)?;
+    let mut record = keep(session, run, made?, vram, &folder)?;
+    let over = over_budget(run, measure, &record.measurement);
+    record.measurement.anomalies.extend(over);
     judge(session, live, planned, record).await
 }
 
@@ -185,6 +189,19 @@ fn store(session: &Session, made: &Yield, raw: &Path, records: &Path) -> anyhow:
     Ok(())
 }
 
+/// Where the load client was later than the skill allows.
+fn over_budget(run: &PlannedRun, measure: &Measure, measured: &Measurement) -> Vec<Anomaly> {
+    let budget = Budget {
+        share: measure.lag_budget.share.fraction(),
+        at_least_ms: measure.lag_budget.at_least.0.as_secs_f64() * 1000.0,
+    };
+    let rated = match run.profile.request_rate.per_second() {
+        Some(_) => Rated::Yes,
+        None => Rated::No,
+    };
+    stats::certificate::over_budget(measured, budget, rated)
+}
+
 /// Proves `measured`, or says why the run does not count; its summary is saved either way.
 async fn judge(
     session: &Session,
@@ -211,7 +228,13 @@ async fn judge(
                 noted.map_err(|failure| unrecorded(&failure))?;
             }
             summary::save(session, live, planned, &record)?;
-            Err(failed(class(session, live).await, refused))
+            let class = match &refused {
+                NotCounted::ClientLate(_) => FailureClass::Client,
+                NotCounted::RequestsFailed { .. }
+                | NotCounted::Incomplete { .. }
+                | NotCounted::MetricsMissing { .. } => class(session, live).await,
+            };
+            Err(failed(class, refused))
         }
     }
 }
