@@ -13,6 +13,7 @@ mod codegen;
 mod commands;
 mod fuzz;
 mod parts;
+mod peers;
 mod product;
 mod repo;
 mod tasks;

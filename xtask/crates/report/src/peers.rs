@@ -119,6 +119,15 @@ mod tests {
                 run(Peer::Servegate, saturated(4096), 524_288, 0.3),
             ],
         };
-        insta::assert_snapshot!(table(&report), @"");
+        insta::assert_snapshot!(table(&report), @r"
+        Answers of 128 events on one core each for client and server; reported less true, in ms.
+
+        | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second |
+        |---|---|--:|--:|--:|--:|--:|--:|
+        | 100 requests/s | servegate load | 100.0 | +0.25 | -1.00 | +0.00 | n/a | 128 000 |
+        | 100 requests/s | vllm bench serve | vLLM is not installed | | | | | |
+        | 64 streams at full speed, 64 requests | servegate load |  |  |  |  |  | 81 920 |
+        | 64 streams at full speed, 4096 requests | servegate load |  |  |  |  |  | 1 747 627 (2 580 480 after its start) |
+        ");
     }
 }
