@@ -5,13 +5,16 @@
 
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod ab;
 mod basics;
 mod crash;
+mod drop_in;
 mod faults;
 mod health;
 mod junit;
 mod lease;
 mod real;
+mod recorder;
 mod signals;
 mod skills;
 mod world;
