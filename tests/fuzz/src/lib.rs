@@ -5,10 +5,12 @@
 //! of a corpus can be read, and a captured stream is a seed as it is.
 
 use std::io;
+use std::sync::LazyLock;
 
+use domain::gate::Rule;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Value, json};
-use skill::Request;
+use skill::{Request, Source, Step};
 
 /// The bytes in several cuts: whole, byte by byte, and at places that their own hash chooses, so
 /// that an input needs no part that says where.
@@ -37,6 +39,15 @@ pub const OUR_SKILLS: [(&str, &str); 3] = [
     ("framework-setup", include_str!("../../../skills/framework-setup/skill.yaml")),
     ("benchmark-runner", include_str!("../../../skills/benchmark-runner/skill.yaml")),
 ];
+
+/// The gate's rule, as the project's own skills have it.
+pub static RULE: LazyLock<Rule> = LazyLock::new(|| {
+    let ours = OUR_SKILLS.map(|(path, text)| Source { path: path.into(), text: text.into() });
+    let skills = skill::skills(&ours).expect("our skills are sound");
+    let mut steps = skills.into_iter().flat_map(|skill| skill.conclude);
+    let rule = steps.find_map(|step| if let Step::Judge(rule) = step { Some(rule) } else { None });
+    rule.expect("one of our skills judges")
+});
 
 /// What is asked for, as the journal stores it; without `skills` in it, the project's own.
 pub fn request(text: &str) -> Option<Request> {
