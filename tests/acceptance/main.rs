@@ -6,13 +6,16 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
+mod ab;
 mod basics;
 mod crash;
+mod drop_in;
 mod faults;
 mod health;
 mod junit;
 mod lease;
 mod real;
+mod recorder;
 mod signals;
 mod skills;
 mod world;

@@ -21,13 +21,14 @@ enum Place {
 }
 
 /// Every dump with its place. A region's dump is Markdown as it shall stand, fences included.
-const DUMPS: [(&str, Place); 6] = [
+const DUMPS: [(&str, Place); 7] = [
     ("tasks", Place::File("xtask/src/product.tsv")),
     ("skill-schema", Place::File("skills/skill.schema.json")),
     ("results-readme", Place::File("results/README.md")),
     ("metric-table", Place::Region("ARCHITECTURE.md")),
     ("state-diagram", Place::Region("ARCHITECTURE.md")),
     ("exit-codes", Place::Region("ARCHITECTURE.md")),
+    ("load-flags", Place::Region("README.md")),
 ];
 
 const REGION_END: &str = "<!-- end generated -->";
@@ -104,7 +105,7 @@ fn write(repo: &Repo, path: &str, text: &str) -> Result<()> {
 }
 
 /// `text` with the region `name` replaced by `content`.
-fn with_region(text: &str, name: &str, content: &str) -> Result<String> {
+pub(crate) fn with_region(text: &str, name: &str, content: &str) -> Result<String> {
     let start = format!("<!-- generated: {name} -->");
     let (before, rest) = text.split_once(&start).with_context(|| format!("no line `{start}`"))?;
     let (old, after) = rest

@@ -56,7 +56,8 @@ const LLAMA: Part = Part {
     recipe: 1,
 };
 
-const SGLANG_TOOL: Part = Part {
+/// SGLang's two load clients.
+pub(crate) const SGLANG_TOOL: Part = Part {
     name: "sglang-tool",
     about: "SGLang's Python load tool without torch (360 MB)",
     inputs: &["requirements-sglang-tool.txt"],

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::repo::Repo;
-use crate::{ci, codegen, parts, test, tidy};
+use crate::{ci, codegen, fuzz, parts, peers, test, tidy};
 
 /// A chore: what it is called with is what stood after its name.
 pub(crate) type Chore = fn(&Repo, &[String]) -> anyhow::Result<()>;
@@ -19,7 +19,7 @@ struct Own {
     run: Chore,
 }
 
-const OWN: [Own; 5] = [
+const OWN: [Own; 7] = [
     Own {
         name: "test",
         arguments: "[--offline] [FILTER…]",
@@ -43,6 +43,18 @@ const OWN: [Own; 5] = [
         arguments: "[--list] [NAME…]",
         about: "Install the test parts (real servers and tools) into target/parts",
         run: parts::task,
+    },
+    Own {
+        name: "fuzz",
+        arguments: "[TARGET…] [--seconds N]",
+        about: "Feed the parsers what nobody would write (needs nightly and cargo-fuzz)",
+        run: fuzz::task,
+    },
+    Own {
+        name: "peers",
+        arguments: "[--vllm-python PROGRAM]",
+        about: "Compare load clients on one truth server, and write the README's table",
+        run: peers::task,
     },
     Own {
         name: "ci",

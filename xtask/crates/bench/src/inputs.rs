@@ -84,6 +84,7 @@ pub fn plan(args: &BenchArgs) -> Result<(Request, Plan), Failure> {
         runs: args.run.runs,
         engine: args.run.engine,
         overrides: args.load.overrides(),
+        experiment: None,
     };
     let plan = skill::resolve(&request).map_err(Failure::usage)?;
     Ok((request, plan))

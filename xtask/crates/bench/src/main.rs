@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "a binary exports nothing; `pub` marks what a module offers")]
 
 mod baselines;
+mod certificates;
 mod cli;
 mod clock;
 mod commands;
@@ -15,6 +16,7 @@ mod recorder;
 mod session;
 mod signals;
 mod store;
+mod truth;
 mod ui;
 
 use std::io::Write as _;
@@ -25,9 +27,18 @@ use clap::error::ErrorKind;
 use domain::exit::Exit;
 
 use crate::cli::{Cli, Command};
+use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let exit = match Cli::try_parse() {
+    let words = match cli::load::expand(std::env::args_os()) {
+        Ok(words) => words,
+        Err(error) => {
+            let failure = Failure::usage(error);
+            let _ = write!(std::io::stderr(), "{}", failure.render());
+            return ExitCode::from(failure.exit().code());
+        }
+    };
+    let exit = match Cli::try_parse_from(words) {
         // The simulated server is a program of its own, with exit codes of its own.
         Ok(Cli { command: Command::Sim(args) }) => return sim::main_loop(*args),
         Ok(cli) => commands::run(cli.command).unwrap_or_else(|failure| {

@@ -18,6 +18,7 @@ use sequencer::State;
 use sequencer::health::{Wanted, subjects};
 use serde::{Deserialize, Serialize};
 use skill::{Plan, PlannedRun, PlannedStep, Request, Step};
+use stats::gate::StoredMay;
 
 use crate::clock::now;
 use crate::failure::Failure;
@@ -47,12 +48,22 @@ pub struct Options {
     pub gate: bool,
     /// The baseline, if not the stored one.
     pub baseline: Option<PathBuf>,
+    /// Whether a stored baseline may also fail a change.
+    #[serde(default)]
+    pub allow_stored: bool,
     /// How the verdict becomes an exit code.
     pub strictness: Strictness,
     /// A second place for the JUnit report.
     pub junit: Option<PathBuf>,
     /// Whether the result is printed as JSON.
     pub json: bool,
+}
+
+impl Options {
+    /// What a stored baseline may do.
+    pub const fn stored_may(&self) -> StoredMay {
+        if self.allow_stored { StoredMay::ClearOrFail } else { StoredMay::Clear }
+    }
 }
 
 /// A running session.

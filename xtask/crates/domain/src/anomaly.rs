@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::Finding;
 use crate::failure::FailureKind;
+use crate::names::names;
 
 /// One unusual thing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +76,16 @@ pub enum Anomaly {
         p99_ms: f64,
         /// Largest lateness, in milliseconds.
         max_ms: f64,
+    },
+    /// The load client lagged by more than the run's budget: its numbers say more of the client
+    /// than of the server, and do not count.
+    ClientOverBudget {
+        /// In what.
+        lag: Lag,
+        /// 99th percentile of the lag, in milliseconds.
+        p99_ms: f64,
+        /// What was allowed, in milliseconds.
+        allowed_ms: f64,
     },
     /// Fewer requests were sent than asked for.
     FewerRequests {
@@ -171,6 +182,14 @@ pub enum Anomaly {
         /// As written.
         jsonl: f64,
     },
+    /// A GPU was warmer before a run than before the first pair of its experiment, and did not
+    /// cool down in time.
+    StillWarm {
+        /// Its temperature, in degrees Celsius.
+        temperature_c: u32,
+        /// Its temperature before the first pair, in degrees Celsius.
+        start_c: u32,
+    },
     /// The session was continued after a crash; the step was done again.
     Resumed {
         /// The step that was running.
@@ -184,6 +203,18 @@ pub enum Anomaly {
         values: Vec<(String, String)>,
     },
 }
+
+/// What a load client can be late in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lag {
+    /// Sending requests when they are due.
+    Sending,
+    /// Reading answers when they come.
+    Reading,
+}
+
+names!(Lag, "lag", { Sending => "sending", Reading => "reading" });
 
 impl Anomaly {
     /// Stable name of the kind, as in files.
@@ -199,6 +230,7 @@ impl Anomaly {
             Self::MergedTokens { .. } => "merged-tokens",
             Self::SplitTokens { .. } => "split-tokens",
             Self::LateSends { .. } => "late-sends",
+            Self::ClientOverBudget { .. } => "client-over-budget",
             Self::FewerRequests { .. } => "fewer-requests",
             Self::LongGap { .. } => "long-gap",
             Self::Silence { .. } => "silence",
@@ -214,6 +246,7 @@ impl Anomaly {
             Self::ToolTokensUnverified { .. } => "tool-tokens-unverified",
             Self::ToolWroteNonJson { .. } => "tool-wrote-non-json",
             Self::ToolDisagrees { .. } => "tool-disagrees",
+            Self::StillWarm { .. } => "still-warm",
             Self::Resumed { .. } => "resumed",
             Self::NotLikeForLike { .. } => "not-like-for-like",
         }
@@ -259,6 +292,12 @@ impl fmt::Display for Anomaly {
             }
             Self::LateSends { p99_ms, max_ms } => {
                 write!(f, "requests were sent late: p99 {p99_ms:.1} ms, at most {max_ms:.1} ms")
+            }
+            Self::ClientOverBudget { lag, p99_ms, allowed_ms } => {
+                write!(
+                    f,
+                    "the load client was late in {lag}: p99 {p99_ms:.2} ms, where {allowed_ms:.2} ms are allowed"
+                )
             }
             Self::FewerRequests { asked, sent } => {
                 write!(f, "{sent} of {asked} requests were sent")
@@ -317,6 +356,12 @@ impl fmt::Display for Anomaly {
             }
             Self::ToolDisagrees { key, block, jsonl } => {
                 write!(f, "the tool printed {key} = {block} and wrote {jsonl}")
+            }
+            Self::StillWarm { temperature_c, start_c } => {
+                write!(
+                    f,
+                    "the GPU was at {temperature_c} C, where the first pair began at {start_c} C"
+                )
             }
             Self::Resumed { step } => {
                 write!(f, "the session was continued after a crash in `{step}`")

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::anomaly::Anomaly;
 use crate::facts::{Finding, RungReport, ServerFacts, ServerProcess};
 use crate::framework::Engine;
+use crate::gate::{Basis, Estimate, Look};
 use crate::metric::Metric;
 use crate::names::names;
 use crate::summary::RunSummary;
@@ -240,6 +241,10 @@ pub enum Outcome {
         vram_mib: Option<u64>,
         /// Whether the prefix cache was emptied.
         rungs: Vec<RungReport>,
+        /// Temperature of the warmest GPU, in degrees Celsius, where a run of an experiment
+        /// waits for the device to cool down and the GPU tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        temperature_c: Option<u32>,
     },
     /// `measure`: the load ran to its end.
     Measured {
@@ -270,6 +275,15 @@ pub enum Outcome {
     Judged {
         /// One judgement a key.
         judgements: Vec<Judgement>,
+    },
+    /// `judge` after a pair of an experiment: what the runs so far say.
+    Looked {
+        /// The pair, from 1.
+        pair: u32,
+        /// Whether the experiment ends here, with the judgement's verdict as its own.
+        decided: bool,
+        /// The judgement; while undecided its verdict is inconclusive.
+        judgement: Box<Judgement>,
     },
     /// `write-reports`: reports are written.
     Reported {
@@ -314,14 +328,32 @@ pub enum FailureClass {
 /// The comparison of one key's runs with a baseline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Judgement {
-    /// The key: `framework/model/profile/engine`.
+    /// The key: `framework/model/profile/engine@digest of what else must be equal`.
     pub key: String,
-    /// The verdict on the key: the worst of its metrics.
+    /// The verdict on the key.
     pub verdict: Verdict,
     /// Why, in one line.
     pub reason: String,
-    /// One line a metric.
+    /// The metrics that decide.
     pub metrics: Vec<MetricJudgement>,
+    /// Further metrics, shown and not judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reported: Vec<MetricJudgement>,
+    /// How the sides were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
+    /// Pairs that were used.
+    #[serde(default)]
+    pub pairs: u32,
+    /// What each look computed, the last one last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<Look>,
+    /// Pairs of the next look, while more of them could decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_look: Option<u32>,
+    /// What a reader must know to weigh it: changed parameters, clamped pairs, costs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The comparison of one metric.
@@ -335,6 +367,10 @@ pub struct MetricJudgement {
     pub baseline: Vec<f64>,
     /// The candidate's values, one a run.
     pub candidate: Vec<f64>,
-    /// Change of the mean as a fraction of the baseline's; positive is more.
+    /// Change as a fraction of the baseline; positive is more. Of the pairs as used where there is
+    /// an estimate, else of the means.
     pub change: Option<f64>,
+    /// What the deciding look computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
 }

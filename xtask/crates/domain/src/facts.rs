@@ -337,8 +337,22 @@ pub struct Environment {
     pub driver: Option<String>,
     /// Product names of the GPUs used, in PCI order.
     pub gpus: Vec<String>,
+    /// How those GPUs were set up, in the same order; empty in records that do not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_setups: Vec<GpuSetup>,
     /// Load average over one minute just before the run.
     pub load_1m: Option<f64>,
+}
+
+/// How a GPU was set up: what makes two cards of one name differ in speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuSetup {
+    /// Power limit in force, in mW, if the card tells.
+    pub power_limit_mw: Option<u64>,
+    /// Memory, in bytes, if the card tells.
+    pub vram_total_bytes: Option<u64>,
+    /// Whether it is split into instances, if the card tells.
+    pub mig_enabled: Option<bool>,
 }
 
 /// A process group that servegate started, with what is needed to end it after a crash.

@@ -6,11 +6,13 @@
 //! think of old readers of new files as well as of new readers of old ones.
 
 pub mod anomaly;
+pub mod certificate;
 pub mod event;
 pub mod exit;
 pub mod facts;
 pub mod failure;
 pub mod framework;
+pub mod gate;
 pub mod metric;
 pub mod names;
 pub mod profile;

@@ -336,4 +336,12 @@ mod tests {
             assert_eq!(metric.card().title, format!("{} {}", stat.title(), of.title()));
         }
     }
+
+    #[test]
+    fn a_value_is_the_same_after_being_stored_and_read() {
+        // A reader that is one bit off here makes two runs of one.
+        let value = 9.261_768_689_895_835;
+        let stored = serde_json::to_string(&value).unwrap();
+        assert_eq!(serde_json::from_str::<f64>(&stored).unwrap(), value);
+    }
 }

@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::names;
 
+mod compat;
+mod workload;
+
+pub use compat::{Compat, NotCompatible};
+pub use workload::{Conversations, GroupDistribution, PromptForm, SharedPrefix, Workload};
+
 /// Where prompts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -20,9 +26,21 @@ pub enum Dataset {
     Random,
     /// Consecutive token ids from a drawn offset; needs no file.
     RandomIds,
+    /// Groups of prompts that begin with the same drawn tokens; needs no file.
+    GeneratedSharedPrefix,
+    /// First turns of the conversations of a ShareGPT-format file, as long as they are.
+    Sharegpt,
+    /// The same of a file of JSON lines.
+    Custom,
 }
 
-names!(Dataset, "dataset", { Random => "random", RandomIds => "random-ids" });
+names!(Dataset, "dataset", {
+    Random => "random",
+    RandomIds => "random-ids",
+    GeneratedSharedPrefix => "generated-shared-prefix",
+    Sharegpt => "sharegpt",
+    Custom => "custom",
+});
 
 /// How the gaps between requests are drawn when a rate is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -121,7 +139,7 @@ pub struct Profile {
     pub name: String,
     /// Where prompts come from.
     pub dataset_name: Dataset,
-    /// ShareGPT-format file, for `random`.
+    /// File of conversations, for `random`, `sharegpt` and `custom`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset_path: Option<PathBuf>,
     /// Number of requests.
@@ -150,6 +168,9 @@ pub struct Profile {
     /// Ask the server to go on to the full length past an end-of-sequence token.
     #[serde(default = "yes")]
     pub ignore_eos: bool,
+    /// What only some datasets need, and which version of the Python tool is followed.
+    #[serde(default = "usual", skip_serializing_if = "Workload::is_usual")]
+    pub workload: Workload,
 }
 
 // The defaults are those of the Python tool, 0.5.14 and later.
@@ -167,6 +188,9 @@ const fn forty_two() -> u32 {
 }
 const fn yes() -> bool {
     true
+}
+const fn usual() -> Workload {
+    Workload::USUAL
 }
 
 /// What the command line changes in every profile of a session. An absent field changes nothing.
@@ -229,6 +253,7 @@ impl Profile {
             warmup_requests: changes.warmup_requests.unwrap_or(self.warmup_requests),
             seed: changes.seed.unwrap_or(self.seed),
             ignore_eos: changes.ignore_eos.unwrap_or(self.ignore_eos),
+            workload: self.workload,
         }
     }
 }

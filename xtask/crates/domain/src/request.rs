@@ -20,6 +20,10 @@ pub struct RequestRecord {
     /// does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_ns: Option<u64>,
+    /// How long the kernel took for the first write, in ns. If the client lost its core between
+    /// reading the clock and the write, the request left up to this much after `sent_ns`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_ns: Option<u64>,
     /// How long the TCP connection took, in ns, ended before `sent_ns`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_ns: Option<u64>,
@@ -44,6 +48,9 @@ pub struct RequestRecord {
     /// Output length that the load tool reports, where it is not the server's count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_output_tokens: Option<u32>,
+    /// How long the work took by the server's own clock, where its answer says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_times: Option<ServerTimes>,
     /// HTTP status, if an answer began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -55,11 +62,33 @@ pub struct RequestRecord {
     pub failure: Option<RequestFailure>,
 }
 
+/// What a server says of how long its work took: Ollama and llama.cpp do.
+///
+/// It knows neither the network nor the wait before its own clock started, so that the client's
+/// times may be longer, and never much shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerTimes {
+    /// Reading the prompt, in ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_ns: Option<u64>,
+    /// Generating the answer, in ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation_ns: Option<u64>,
+    /// Everything, loading the model included, in ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_ns: Option<u64>,
+}
+
 /// One piece of the stream that carried text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Chunk {
-    /// When it arrived, in ns from sending.
+    /// When it arrived, in ns from sending: by the kernel's clock where `late_ns` is there, else
+    /// by the reader's own. Chunks of equal time came in one read; of those before the last only
+    /// the read before bounds the time.
     pub at_ns: u64,
+    /// How long after its arrival the client came to read it, in ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ns: Option<u32>,
     /// Tokens in it where the stream says so, else absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u32>,

@@ -6,9 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Anomaly;
+use crate::certificate::ErrorBound;
 use crate::facts::{Environment, Vram};
 use crate::failure::FailureKind;
 use crate::framework::{Backend, Engine, Framework};
+use crate::gate::Arm;
 use crate::metric::Metric;
 use crate::names::names;
 use crate::profile::Profile;
@@ -34,6 +36,9 @@ pub struct RunSummary {
     pub profile: Profile,
     /// Which repeat of the profile this is, from 1.
     pub repeat: u32,
+    /// Its place, if it belongs to an interleaved experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<Arm>,
     /// The seed that this run used.
     pub seed: u32,
     /// Who made the load.
@@ -58,6 +63,10 @@ pub struct RunSummary {
     pub request_set: Option<String>,
     /// How well the load generator kept up; the Python tool does not tell.
     pub client: Option<ClientLag>,
+    /// How far the numbers may be from the truth, where a certificate of this machine covers such
+    /// a load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_bound: Option<ErrorBound>,
     /// Everything unusual.
     pub anomalies: Vec<Anomaly>,
     /// Where and with what it was made.
@@ -105,9 +114,10 @@ pub struct RequestCounts {
 }
 
 impl RequestCounts {
-    /// All that failed.
+    /// All that failed; in a file that somebody changed the counts may add up to more than there
+    /// can be.
     pub fn failed_total(&self) -> u32 {
-        self.failed.values().sum()
+        self.failed.values().copied().fold(0, u32::saturating_add)
     }
 }
 
@@ -157,4 +167,71 @@ pub struct ClientLag {
     pub send_lag_max_ms: f64,
     /// CPU time of the client as a share of one core over the run.
     pub cpu_share: f64,
+    /// Threads that made the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+    /// How well it kept up with what came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<ReadLag>,
+}
+
+/// How well the load generator kept up with the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReadLag {
+    /// Whose clock says when chunks arrived.
+    pub clock: ClockSource,
+    /// Reads that brought chunks.
+    pub reads: u64,
+    /// Median time from a chunk's arrival to its reading, in ms; the client's own clock does not
+    /// tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_median_ms: Option<f64>,
+    /// 99th percentile of it, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_p99_ms: Option<f64>,
+    /// The largest, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_max_ms: Option<f64>,
+    /// Chunks that came in one read with a later one, so that their own time is not known.
+    pub merged_chunks: u64,
+    /// The 99th percentile, over all chunks, of how much too late a time may be for being merged,
+    /// in ms. Zero for a chunk that was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_bound_p99_ms: Option<f64>,
+    /// The largest such bound, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_bound_max_ms: Option<f64>,
+    /// The longest that the kernel took for the first write of a request, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_max_ms: Option<f64>,
+}
+
+/// Whose clock gives the time of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockSource {
+    /// The kernel's, at the arrival of the segment: it does not matter when it is read.
+    Kernel,
+    /// The client's own, when it came to read: its lateness is in every time.
+    Client,
+    /// The kernel's for some reads, the client's for others.
+    Mixed,
+}
+
+names!(ClockSource, "clock source", {
+    Kernel => "kernel",
+    Client => "client",
+    Mixed => "mixed",
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_beyond_what_there_can_be_do_not_overflow() {
+        let failed = [(FailureKind::NoTokens, u32::MAX), (FailureKind::BadHttp, 1)].into();
+        let counts = RequestCounts { asked: 1, completed: 0, failed };
+        assert_eq!(counts.failed_total(), u32::MAX);
+    }
 }

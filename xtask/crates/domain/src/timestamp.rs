@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 /// A point in UTC with millisecond precision, written as `2026-11-24T03:15:00.123Z`.
 ///
@@ -76,10 +76,16 @@ impl FromStr for Timestamp {
     type Err = NotATimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let at =
-            OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NotATimestamp(text.to_owned()))?;
-        let millis = at.unix_timestamp_nanos() / 1_000_000;
-        i64::try_from(millis).map(Self).map_err(|_| NotATimestamp(text.to_owned()))
+        let refused = || NotATimestamp(text.to_owned());
+        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| refused())?;
+        // In UTC the hours around the first and the last year belong to years that RFC 3339
+        // cannot write.
+        let at = at.checked_to_offset(UtcOffset::UTC).ok_or_else(refused)?;
+        if !(0..=9999).contains(&at.year()) {
+            return Err(refused());
+        }
+        let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
+        i64::try_from(millis).map(Self).map_err(|_| refused())
     }
 }
 
@@ -107,6 +113,15 @@ mod tests {
         assert_eq!(at.to_string(), "2026-11-24T03:15:00.123Z");
         assert_eq!(at.compact(), "20261124T031500Z");
         assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
+    }
+
+    #[test]
+    fn a_time_in_a_year_that_cannot_be_written_is_refused() {
+        for outside in ["0000-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"] {
+            assert!(outside.parse::<Timestamp>().is_err(), "{outside}");
+        }
+        let first = "0000-01-01T00:00:00.000Z";
+        assert_eq!(first.parse::<Timestamp>().unwrap().to_string(), first);
     }
 
     #[test]

@@ -154,6 +154,9 @@ pub struct Percent(f64);
 quantity!(Percent, "a percentage", "`2 %`", r"^\s*\d+(\.\d+)?\s*%\s*$");
 
 impl Percent {
+    /// `1 %`.
+    pub const ONE: Self = Self(1.0);
+
     /// The share as a fraction: `2 %` is 0.02.
     pub fn fraction(self) -> f64 {
         self.0 / 100.0

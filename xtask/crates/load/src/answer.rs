@@ -4,10 +4,10 @@
 
 use domain::failure::{FailureKind, RequestFailure};
 use domain::framework::Wire;
-use domain::request::Chunk;
+use domain::request::{Chunk, ServerTimes};
 
 use crate::http::{Decoder, Ending};
-use crate::scan::{Item, Scanner};
+use crate::scan::{EVENT_BYTES, EventTooLong, Item, Scanner};
 use crate::wire::{self, EventFault, Mark, Piece, Reader, Usage};
 
 /// The body of an answer that is not 200 is kept up to here: enough for its message.
@@ -24,6 +24,20 @@ pub(crate) enum Need {
     Rest,
     /// Stop: everything is known.
     Nothing,
+}
+
+/// When bytes came, counted from sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) at_ns: u64,
+    /// How long after that they were read, where `at_ns` is not simply the time of reading.
+    pub(crate) late_ns: Option<u32>,
+}
+
+impl From<u64> for Moment {
+    fn from(at_ns: u64) -> Self {
+        Self { at_ns, late_ns: None }
+    }
 }
 
 /// How the reading of an answer ended.
@@ -64,6 +78,7 @@ pub(crate) struct Outcome {
     pub(crate) status: Option<u16>,
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) usage: Usage,
+    pub(crate) times: Option<ServerTimes>,
     pub(crate) pings: u32,
     /// When it was complete, if it ever was.
     pub(crate) done_ns: Option<u64>,
@@ -78,6 +93,17 @@ pub(crate) struct Answer {
     stream: Stream,
     /// The body of an answer that is not 200.
     error_body: Vec<u8>,
+    /// The body of an answer that was asked for in one piece, as far as it came.
+    whole: Option<Vec<u8>>,
+}
+
+/// How an answer was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// As a stream of events.
+    Streamed,
+    /// In one piece: its first token is there when its last is.
+    Whole,
 }
 
 /// What was found in the stream so far.
@@ -86,6 +112,7 @@ struct Stream {
     reader: Reader,
     chunks: Vec<Chunk>,
     usage: Usage,
+    times: Option<ServerTimes>,
     pings: u32,
     mark: Mark,
     /// When the end mark came.
@@ -100,20 +127,31 @@ impl Answer {
             reader: Reader::new(wire),
             chunks: Vec::with_capacity(CHUNKS_AT_FIRST.min(asked_tokens as usize + 1)),
             usage: Usage::NONE,
+            times: None,
             pings: 0,
             mark: Mark::Open,
             ended_ns: None,
             fault: None,
         };
         let scanner = Scanner::new(wire::format(wire));
-        Self { decoder: Decoder::new(), scanner, stream, error_body: Vec::new() }
+        Self { decoder: Decoder::new(), scanner, stream, error_body: Vec::new(), whole: None }
     }
 
-    /// Takes bytes that came at `at_ns`, counted from sending.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], at_ns: u64) -> Need {
+    /// The same, for an answer that was asked for in this way.
+    pub(crate) fn delivered(self, delivery: Delivery) -> Self {
+        let whole = match delivery {
+            Delivery::Streamed => None,
+            Delivery::Whole => Some(Vec::new()),
+        };
+        Self { whole, ..self }
+    }
+
+    /// Takes bytes and the moment at which they came.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], at: impl Into<Moment>) -> Need {
+        let at = at.into();
         loop {
             match self.decoder.next(&mut bytes) {
-                Ok(Some(body)) => self.body(body, at_ns),
+                Ok(Some(body)) => self.body(body, at),
                 Ok(None) => break,
                 Err(error) => self.stream.fail(FailureKind::BadHttp, chain(&error)),
             }
@@ -122,7 +160,7 @@ impl Answer {
             }
         }
         if self.decoder.done() {
-            self.finish(at_ns);
+            self.finish(at);
             Need::Nothing
         } else if self.stream.mark == Mark::End {
             Need::Rest
@@ -139,7 +177,7 @@ impl Answer {
     /// Ends the reading at `at_ns` and says what became of the answer.
     pub(crate) fn close(mut self, end: End, at_ns: u64, rules: Rules) -> Outcome {
         if end == End::Closed && self.decoder.ending() == Ending::Complete {
-            self.finish(at_ns);
+            self.finish(at_ns.into());
         }
         let failure = self.failure(end, rules);
         let Self { decoder, stream, .. } = self;
@@ -153,16 +191,23 @@ impl Answer {
             status: decoder.status(),
             chunks: stream.chunks,
             usage: stream.usage,
+            times: stream.times,
             pings: stream.pings,
             done_ns: complete.then(|| stream.ended_ns.unwrap_or(at_ns)),
             failure,
         }
     }
 
-    fn body(&mut self, body: &[u8], at_ns: u64) {
-        if self.decoder.status() == Some(200) {
+    fn body(&mut self, body: &[u8], at: Moment) {
+        if let (Some(200), Some(whole)) = (self.decoder.status(), &mut self.whole) {
+            if EVENT_BYTES < whole.len() + body.len() {
+                self.stream.fail(FailureKind::MalformedEvent, EventTooLong.to_string());
+            } else {
+                whole.extend_from_slice(body);
+            }
+        } else if self.decoder.status() == Some(200) {
             let stream = &mut self.stream;
-            let pushed = self.scanner.push(body, &mut |item| stream.item(item, at_ns));
+            let pushed = self.scanner.push(body, &mut |item| stream.item(item, at));
             if let Err(error) = pushed {
                 self.stream.fail(FailureKind::MalformedEvent, error.to_string());
             }
@@ -173,11 +218,16 @@ impl Answer {
     }
 
     /// The body is complete: so are the lines that were not ended.
-    fn finish(&mut self, at_ns: u64) {
+    fn finish(&mut self, at: Moment) {
         let stream = &mut self.stream;
-        self.scanner.finish(&mut |item| stream.item(item, at_ns));
+        self.scanner.finish(&mut |item| stream.item(item, at));
+        if let Some(whole) = self.whole.take().filter(|whole| !whole.is_empty()) {
+            stream.item(Item::Data(&whole), at);
+            // It is not to go on, whether or not it says why it ended.
+            stream.mark = stream.mark.max(Mark::Finished);
+        }
         // Without an end mark the body's end is the answer's.
-        stream.ended_ns.get_or_insert(at_ns);
+        stream.ended_ns.get_or_insert(at.at_ns);
     }
 
     /// Why the request failed, if it did. The first rule that applies names the kind.
@@ -247,14 +297,14 @@ impl Answer {
 }
 
 impl Stream {
-    fn item(&mut self, item: Item<'_>, at_ns: u64) {
+    fn item(&mut self, item: Item<'_>, at: Moment) {
         if self.fault.is_some() || self.mark == Mark::End {
             return;
         }
         match item {
             Item::Ping => self.pings += 1,
             Item::Data(data) => match self.reader.read(data) {
-                Ok(said) => self.said(said, at_ns),
+                Ok(said) => self.said(said, at),
                 Err(EventFault::Malformed(why)) => self.fail(FailureKind::MalformedEvent, why),
                 Err(EventFault::Failed(message)) => self.fail(FailureKind::StreamError, message),
             },
@@ -269,15 +319,17 @@ impl Stream {
         }
     }
 
-    fn said(&mut self, said: wire::Said, at_ns: u64) {
+    fn said(&mut self, said: wire::Said, at: Moment) {
+        let Moment { at_ns, late_ns } = at;
         match said.piece {
             Some(Piece::Counted(tokens)) => {
-                self.chunks.push(Chunk { at_ns, tokens: Some(tokens) });
+                self.chunks.push(Chunk { at_ns, late_ns, tokens: Some(tokens) });
             }
-            Some(Piece::Uncounted) => self.chunks.push(Chunk { at_ns, tokens: None }),
+            Some(Piece::Uncounted) => self.chunks.push(Chunk { at_ns, late_ns, tokens: None }),
             None => {}
         }
         self.usage = self.usage.then(said.usage);
+        self.times = said.times.or(self.times);
         self.mark = self.mark.max(said.mark);
         if self.mark == Mark::End {
             self.ended_ns = Some(at_ns);

@@ -1,11 +1,13 @@
 //! A run of the native engine: sends a request set as scheduled and records every request's life.
 //!
-//! One task a request. The schedule is absolute: a late request does not shift the next one, and
-//! how late each was is in its record. Nothing is judged here beyond whether an answer is
-//! complete.
+//! Everything is made ready here, and then handed to the event loops of [`crate::engine`]. The
+//! schedule is absolute: a late request does not shift the next one, and how late each was is in
+//! its record. Nothing is judged here beyond whether an answer is complete.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use domain::facts::Capabilities;
@@ -15,18 +17,15 @@ use domain::profile::Profile;
 use domain::request::RequestRecord;
 use domain::timestamp::Timestamp;
 use sequencer::{Evidence, ServerVerified};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use crate::answer::LengthRule;
 use crate::clock;
 use crate::endpoint::{self, Endpoint};
+use crate::engine::{self, Clock, Job, Run, Schedule};
 use crate::error::DriveError;
-use crate::exchange::{Job, Run, Schedule, exchange};
 use crate::limits;
-use crate::patience::{GaveUp, Patience};
 use crate::progress::Progress;
-use crate::wire::{self, Ask};
 use crate::workload::{Request, RequestSet};
 
 /// The header that carries a request's position in the set, so that a server's own record can be
@@ -34,6 +33,26 @@ use crate::workload::{Request, RequestSet};
 const INDEX_HEADER: &str = "x-request-index";
 /// Longest answer of a warm-up request, in tokens, as in the Python tool.
 const WARM_UP_TOKENS: u32 = 32;
+
+/// A run begins so long after everything is ready for it, per connection that its first moment
+/// needs: they are made meanwhile. Connecting takes 20 to 50 us of a core.
+const LEAD_PER_CONNECTION: Duration = Duration::from_micros(50);
+/// The least and the most that a run waits for its first connections.
+const LEAD: [Duration; 2] = [Duration::from_millis(2), Duration::from_secs(1)];
+
+/// How a load is made, beyond what it is. It changes no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Threads; absent for as many as the load needs.
+    pub threads: Option<NonZeroUsize>,
+    /// Whose clock says when bytes arrived.
+    pub clock: Clock,
+}
+
+impl Tuning {
+    /// What suits a load that nobody has special wishes for.
+    pub const AUTOMATIC: Self = Self { threads: None, clock: Clock::Kernel };
+}
 
 /// What is to be driven, and where to.
 #[derive(Clone, Debug)]
@@ -73,6 +92,8 @@ pub struct Drive {
     pub duration_ns: u64,
     /// CPU time of this process in that time, in ns, where the system tells.
     pub cpu_ns: Option<u64>,
+    /// Threads that made the load, where the engine knows them.
+    pub threads: Option<u32>,
 }
 
 /// Sends the load and records what came of it.
@@ -89,11 +110,26 @@ pub async fn drive(
     progress: &Progress,
     stop: watch::Receiver<bool>,
 ) -> Result<Drive, DriveError> {
+    drive_tuned(order, Tuning::AUTOMATIC, verified, progress, stop).await
+}
+
+/// The same, made as `tuning` says.
+///
+/// # Errors
+///
+/// As [`drive`].
+pub async fn drive_tuned(
+    order: &Order<'_>,
+    tuning: Tuning,
+    verified: &Evidence<ServerVerified>,
+    progress: &Progress,
+    stop: watch::Receiver<bool>,
+) -> Result<Drive, DriveError> {
     check_subject(order, verified)?;
     let endpoint = Endpoint::parse(order.base_url)?;
     let requests = order.requests.requests().iter();
     let jobs = requests.map(|request| job(order, &endpoint, request, Some(request.index)));
-    run(order, jobs.collect(), progress, stop).await
+    run(order, tuning, jobs.collect(), progress, stop).await
 }
 
 /// Sends the first request `requests` times, with an answer of at most 32 tokens, and throws the
@@ -119,7 +155,7 @@ pub async fn warm_up(
     let job = job(order, &Endpoint::parse(order.base_url)?, &again, None);
     let jobs = vec![job; requests as usize];
     let stopped = stop.clone();
-    let drive = run(order, jobs, &Progress::new(requests), stop).await?;
+    let drive = run(order, Tuning::AUTOMATIC, jobs, &Progress::new(requests), stop).await?;
     if *stopped.borrow() {
         return Err(DriveError::Stopped);
     }
@@ -143,27 +179,24 @@ fn check_subject(order: &Order<'_>, verified: &Evidence<ServerVerified>) -> Resu
 
 /// A request as bytes, made before the run.
 fn job(order: &Order<'_>, endpoint: &Endpoint, request: &Request, index: Option<u32>) -> Job {
-    let ask = Ask {
-        model: order.model,
-        prompt: &request.prompt,
-        output_len: request.output_len,
-        ignore_eos: order.profile.ignore_eos,
-        seed: order.requests.seed(),
-    };
     let mut headers = order.headers.clone();
     headers.extend(index.map(|index| (INDEX_HEADER.to_owned(), index.to_string())));
+    let ignore_eos = order.profile.ignore_eos;
+    let body = order.requests.body(order.wire, order.model, request, ignore_eos);
     Job {
         index: request.index,
         due: request.due,
-        bytes: endpoint.request(order.wire, &headers, &wire::body(order.wire, &ask)),
+        bytes: endpoint.request(order.wire, &headers, &body),
         prompt_tokens: request.prompt_len,
         asked_tokens: request.output_len,
+        delivery: order.requests.delivery(),
     }
 }
 
 /// Sends jobs as scheduled and waits for all that were sent.
 async fn run(
     order: &Order<'_>,
+    tuning: Tuning,
     jobs: Vec<Job>,
     progress: &Progress,
     stop: watch::Receiver<bool>,
@@ -171,31 +204,40 @@ async fn run(
     endpoint::check_headers(&order.headers)?;
     let addresses = Endpoint::parse(order.base_url)?.resolve().await?;
     let at_once = order.profile.max_concurrency.map_or(jobs.len(), |most| most as usize);
-    limits::allow_connections(at_once.min(jobs.len()))?;
+    let at_once = at_once.clamp(1, jobs.len().max(1));
+    limits::allow_connections(at_once)?;
 
-    let (cpu_before, started) = (limits::cpu_ns(), Timestamp::from(SystemTime::now()));
-    let start = clock::now();
-    let run = Arc::new(plan(order, addresses, start, progress.clone(), stop));
+    let (now, wall) = (clock::now(), SystemTime::now());
+    let lead = lead(&jobs, at_once);
+    let run = plan(order, tuning, addresses, at_once, now + lead, progress.clone(), stop);
+    let (start, threads) = (run.start, run.threads);
+    let cpu_before = limits::cpu_ns();
     progress.heard_at(start);
-    let mut tasks = dispatch(&run, jobs, at_once).await;
-    let mut records = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        records.extend(ended?);
-    }
-    let duration_ns = clock::ns_between(start, clock::now());
+    let mut records = on_threads(run, jobs).await?;
+    let end = clock::now();
     records.sort_unstable_by_key(|record| record.index);
     Ok(Drive {
         records,
-        started,
+        started: Timestamp::from(wall + lead),
         finished: Timestamp::from(SystemTime::now()),
-        duration_ns,
+        duration_ns: clock::ns_between(start, end),
         cpu_ns: limits::cpu_ns().zip(cpu_before).and_then(|(now, before)| now.checked_sub(before)),
+        threads: u32::try_from(threads).ok(),
     })
+}
+
+/// How long after now the run begins, so that its first connections are there by then.
+fn lead(jobs: &[Job], at_once: usize) -> Duration {
+    let first = jobs.iter().take(at_once).take_while(|job| job.due.is_zero()).count();
+    let [least, most] = LEAD;
+    LEAD_PER_CONNECTION.saturating_mul(u32::try_from(first).unwrap_or(u32::MAX)).clamp(least, most)
 }
 
 fn plan(
     order: &Order<'_>,
+    tuning: Tuning,
     addresses: Vec<SocketAddr>,
+    at_once: usize,
     start: Instant,
     progress: Progress,
     stop: watch::Receiver<bool>,
@@ -205,54 +247,37 @@ fn plan(
     let length = if forced { LengthRule::Exact } else { LengthRule::AtMost };
     let no_rate = order.profile.request_rate.per_second().is_none();
     let closed = no_rate && order.profile.max_concurrency.is_some();
+    let threads = tuning.threads.map_or_else(|| engine::threads_for(at_once), NonZeroUsize::get);
     Run {
         addresses,
         wire: order.wire,
         length,
         schedule: if closed { Schedule::ClosedLoop } else { Schedule::OpenLoop },
+        clock: tuning.clock,
         idle: order.idle,
         start,
         deadline: clock::later(start, order.deadline),
+        at_once,
+        threads: threads.min(at_once),
         progress,
         stop,
     }
 }
 
-/// Starts each job when it is due and one of the `at_once` places is free.
-///
-/// Places are given in the order of the schedule, which is what waiting for them here, before the
-/// task exists, makes sure of.
-async fn dispatch(
-    run: &Arc<Run>,
-    jobs: Vec<Job>,
-    at_once: usize,
-) -> JoinSet<Option<RequestRecord>> {
-    let places = Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)));
-    let mut tasks = JoinSet::new();
-    // Silence is no concern of the schedule: a request may be due hours after the one before.
-    let mut patience = Patience::new(run.stop.clone(), run.deadline, Duration::MAX);
-    for job in jobs {
-        let scheduled = clock::later(run.start, job.due);
-        let place = patience.wait(async {
-            clock::until(scheduled).await;
-            Arc::clone(&places).acquire_owned().await
-        });
-        let place = match place.await {
-            Ok(place) => place,
-            Err(GaveUp::Idle | GaveUp::Deadline | GaveUp::Stopped) => break,
-        };
-        let due = match run.schedule {
-            Schedule::OpenLoop => scheduled,
-            Schedule::ClosedLoop => clock::now(),
-        };
-        let run = Arc::clone(run);
-        tasks.spawn(async move {
-            let record = exchange(&run, &job, due).await;
-            drop(place);
-            record
-        });
+/// Runs the event loops, which end when all requests have, or when nobody waits for them.
+async fn on_threads(run: Run, jobs: Vec<Job>) -> Result<Vec<RequestRecord>, DriveError> {
+    let abandoned = Abandon(Arc::new(AtomicBool::new(false)));
+    let seen = Arc::clone(&abandoned.0);
+    tokio::task::spawn_blocking(move || engine::run(&run, &jobs, &seen)).await?
+}
+
+/// Tells the event loops to end when it is dropped, which is when nobody waits any more.
+struct Abandon(Arc<AtomicBool>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
-    tasks
 }
 
 #[cfg(test)]

@@ -60,8 +60,20 @@ pub enum DriveError {
     /// The warm-up was stopped.
     #[error("the warm-up was stopped")]
     Stopped,
-    /// A request's task ended in a panic.
-    #[error("a request's task ended by itself")]
+    /// No thread could be begun.
+    #[error("cannot begin a thread of the load engine")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The kernel gives no events.
+    #[error("cannot ask the kernel for events")]
+    Events {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The engine's task ended in a panic.
+    #[error("the load engine ended by itself")]
     Task {
         /// How.
         #[from]
@@ -85,6 +97,8 @@ impl DriveError {
             | Self::Resolve { .. }
             | Self::WarmUp { .. }
             | Self::Stopped
+            | Self::Thread { .. }
+            | Self::Events { .. }
             | Self::Task { .. } => None,
         }
     }

@@ -10,6 +10,8 @@ use memchr::memchr;
 const HEAD_BYTES: usize = 64 << 10;
 /// Header lines in a head; twice what proxies send.
 const HEADERS: usize = 128;
+/// A chunk's size line without extensions is shorter than this.
+const SIZE_BYTES: usize = 24;
 /// A chunk's size line or a trailer line, with what extensions may add.
 const LINE_BYTES: usize = 4 << 10;
 
@@ -155,22 +157,27 @@ impl Decoder {
     }
 
     fn chunk_size(&mut self, input: &mut &[u8]) -> Result<(), HttpError> {
-        if self.line(input)? {
-            let line = without_return(&self.partial);
-            self.state = match chunk_length(line) {
-                Some(0) => State::Trailers,
-                Some(left) => State::ChunkData { left },
-                None => {
-                    let shown = &line[..line.len().min(40)];
-                    return Err(HttpError::BadChunkSize(shown.escape_ascii().to_string()));
-                }
-            };
+        // Nearly always the line is here as a whole, and is read where it stands.
+        if self.partial.is_empty()
+            && let Some(end) = memchr(b'\n', &input[..input.len().min(SIZE_BYTES)])
+        {
+            self.state = chunk_state(without_return(&input[..end]))?;
+            *input = &input[end + 1..];
+        } else if self.line(input)? {
+            self.state = chunk_state(without_return(&self.partial))?;
             self.partial.clear();
         }
         Ok(())
     }
 
     fn chunk_end(&mut self, input: &mut &[u8]) -> Result<(), HttpError> {
+        if self.partial.is_empty()
+            && let Some(rest) = input.strip_prefix(b"\r\n")
+        {
+            *input = rest;
+            self.state = State::ChunkSize;
+            return Ok(());
+        }
         let complete = self.line(input)?;
         // Only a line's end may stand here; anything else is the chunk going on.
         if !matches!(self.partial.as_slice(), b"" | b"\r") {
@@ -208,6 +215,18 @@ impl Decoder {
 
 fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// How it goes on after a chunk's first line.
+fn chunk_state(line: &[u8]) -> Result<State, HttpError> {
+    match chunk_length(line) {
+        Some(0) => Ok(State::Trailers),
+        Some(left) => Ok(State::ChunkData { left }),
+        None => {
+            let shown = &line[..line.len().min(40)];
+            Err(HttpError::BadChunkSize(shown.escape_ascii().to_string()))
+        }
+    }
 }
 
 /// The length that a chunk's first line gives, before any extension.

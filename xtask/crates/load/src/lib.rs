@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Profile ─ prepare ─► RequestSet ─ drive ─► Drive { records } ─ records::write ─► .jsonl.gz
-//!          workload, rng, tokenizer   connection → http → scan → wire → answer
+//!          workload, rng, tokenizer   engine → http → scan → wire → answer
 //! ```
 //!
 //! No load without proof that the server was verified; this does not compile:
@@ -35,14 +35,15 @@
 mod answer;
 mod arrivals;
 mod clock;
-mod connection;
 mod drive;
 mod endpoint;
+mod engine;
 mod error;
-mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod limits;
-mod patience;
 mod progress;
 pub mod records;
 mod rng;
@@ -52,8 +53,9 @@ pub mod tokenizer;
 mod wire;
 pub mod workload;
 
-pub use drive::{Drive, Order, drive, warm_up};
+pub use drive::{Drive, Order, Tuning, drive, drive_tuned, warm_up};
+pub use engine::Clock;
 pub use error::DriveError;
 pub use progress::{Progress, Snapshot};
 pub use tokenizer::Tokenizer;
-pub use workload::{Request, RequestSet, WorkloadError, prepare};
+pub use workload::{Prompt, Request, RequestSet, WorkloadError, prepare};

@@ -117,13 +117,18 @@ mod tests {
 
     use super::*;
 
+    fn chunk(at_ns: u64, late_ns: Option<u32>, tokens: Option<u32>) -> Chunk {
+        Chunk { at_ns, late_ns, tokens }
+    }
+
     fn record(index: u32) -> RequestRecord {
         RequestRecord {
             index,
             due_ns: Some(5),
             sent_ns: Some(7),
+            write_ns: Some(1),
             connect_ns: None,
-            chunks: vec![Chunk { at_ns: 9, tokens: Some(2) }, Chunk { at_ns: 11, tokens: None }],
+            chunks: vec![chunk(9, Some(3), Some(2)), chunk(11, None, None)],
             done_ns: Some(12),
             prompt_tokens: 8,
             server_prompt_tokens: None,
@@ -131,6 +136,7 @@ mod tests {
             asked_tokens: 4,
             server_output_tokens: Some(4),
             reported_output_tokens: None,
+            server_times: None,
             status: Some(200),
             pings: 0,
             failure: Some(RequestFailure::new(FailureKind::NoTokens, "é\n")),

@@ -7,7 +7,7 @@ use memchr::memchr;
 
 /// An event larger than this is a fault. SGLang repeats the whole text in every event, so that
 /// megabytes are possible.
-const EVENT_BYTES: usize = 32 << 20;
+pub(crate) const EVENT_BYTES: usize = 32 << 20;
 
 /// How events are delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,9 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::thread;
 
-use domain::facts::{DriverState, Environment, GpuFacts, HealthFacts, HostFacts, Reading};
+use domain::facts::{
+    DriverState, Environment, GpuFacts, GpuSetup, HealthFacts, HostFacts, Reading,
+};
 use nix::sys::statvfs::statvfs;
 
 /// A file of `/proc` that says something of the host is far shorter, except on hosts with a
@@ -28,7 +30,37 @@ pub fn environment(facts: &HealthFacts, used: &[GpuFacts]) -> Environment {
         cpus: facts.host.cpus,
         driver,
         gpus: used.iter().map(|gpu| gpu.name.clone()).collect(),
+        gpu_setups: used.iter().map(setup).collect(),
         load_1m: facts.host.load_1m.known().copied(),
+    }
+}
+
+/// What makes two cards of one name differ in speed.
+fn setup(gpu: &GpuFacts) -> GpuSetup {
+    GpuSetup {
+        power_limit_mw: gpu.power_limit_mw.known().map(|limit| limit.now),
+        vram_total_bytes: gpu.vram_total_bytes.known().copied(),
+        mig_enabled: gpu.mig_enabled.known().copied(),
+    }
+}
+
+/// Which machine this is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Here {
+    /// Its name.
+    pub name: String,
+    /// Release of its kernel.
+    pub kernel: String,
+    /// Load average over one minute, if it can be read.
+    pub load_1m: Option<f64>,
+}
+
+/// Which machine this is, by the same names as in [`environment`].
+pub fn here() -> Here {
+    Here {
+        name: one_line("/proc/sys/kernel/hostname"),
+        kernel: one_line("/proc/sys/kernel/osrelease"),
+        load_1m: parsed(&text("/proc/loadavg"), load).known().copied(),
     }
 }
 

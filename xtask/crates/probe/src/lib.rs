@@ -21,7 +21,7 @@ use std::sync::Arc;
 use domain::facts::{DriverState, HealthFacts, Reading};
 use domain::units::Memory;
 
-pub use host::environment;
+pub use host::{Here, environment, here};
 pub use lease::{Claim, Holder, Lease, LeaseError, Leases};
 pub use selection::{NoSuchGpu, Selection};
 pub use vram::{GpuSample, VramReport, VramSampler};

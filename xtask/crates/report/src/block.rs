@@ -10,7 +10,8 @@ use std::fmt::Display;
 use domain::framework::Backend;
 use domain::metric::{Latency, Metric, Stat};
 use domain::profile::Profile;
-use domain::summary::Measurement;
+use domain::summary::{ClientLag, Measurement, TokenCounts};
+use stats::Goodput;
 
 use crate::number::{UNKNOWN, two_decimals};
 
@@ -30,6 +31,33 @@ pub struct BlockInput<'a> {
     pub request_set: Option<&'a str>,
     /// Length of the longest gap between tokens, in ms; see [`stats::metrics::max_itl_ms`].
     pub max_itl_ms: Option<f64>,
+    /// What was asked for beyond that.
+    pub extras: Extras<'a>,
+}
+
+/// Sections that are printed on request.
+#[derive(Clone, Copy, Debug)]
+pub struct Extras<'a> {
+    /// Tokens that speculative decoding accepts at once, by the server's own account.
+    pub accept_length: Option<f64>,
+    /// How many requests met their limits.
+    pub goodput: Option<&'a Goodput>,
+    /// What is said of the prefix cache.
+    pub cache: CacheSection,
+}
+
+impl Extras<'_> {
+    /// Nothing.
+    pub const NONE: Self = Self { accept_length: None, goodput: None, cache: CacheSection::None };
+}
+
+/// Whether the block has a section on the prefix cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheSection {
+    /// It has none.
+    None,
+    /// It has one.
+    Hits,
 }
 
 /// Both blocks, with an empty line before the first.
@@ -38,8 +66,17 @@ pub fn block(input: &BlockInput<'_>) -> String {
     lines.heading('=', " Serving Benchmark Result ");
     load(&mut lines, input);
     flow(&mut lines, input.measurement);
+    if let Some(length) = input.extras.accept_length.filter(|length| *length != 0.0) {
+        lines.row("Accept length", two_decimals(Some(length)));
+    }
+    if let Some(found) = input.extras.goodput {
+        goodput(&mut lines, found);
+    }
     for of in Latency::ALL {
         latency(&mut lines, of, input);
+    }
+    if input.extras.cache == CacheSection::Hits {
+        cache(&mut lines, input.measurement);
     }
     lines.heading('=', "");
     lines.heading('=', " servegate ");
@@ -105,9 +142,45 @@ const fn heading(of: Latency) -> &'static str {
     }
 }
 
+fn goodput(lines: &mut Lines, found: &Goodput) {
+    lines.heading('-', "Goodput");
+    let slos: Vec<_> = found.by_slo.iter().map(|(slo, _)| slo.to_string()).collect();
+    let percent = |share: f64| two_decimals(Some(share * 100.0));
+    lines.row("SLOs (ms)", slos.join(" "));
+    lines.row("Request goodput (req/s)", two_decimals(Some(found.requests_per_s)));
+    lines.row("SLO attainment (%)", percent(found.attainment));
+    for (slo, share) in &found.by_slo {
+        let name = slo.metric.as_str().to_uppercase();
+        lines.row(&format!("{name} SLO attainment (%)"), percent(*share));
+    }
+}
+
+/// Hits of the prefix cache. The tool counts what it is not told as zero; here it is unknown.
+fn cache(lines: &mut Lines, measurement: &Measurement) {
+    let tokens = &measurement.tokens;
+    let prompt = tokens.input_by_server.unwrap_or(tokens.input);
+    lines.heading('-', "Cache Hit Details");
+    lines.row("Total prompt tokens", prompt);
+    lines.row("Total cached tokens", count_or_unknown(tokens.cached));
+    let rate = hit_rate(tokens).map_or_else(|| UNKNOWN.to_owned(), |rate| format!("{rate:.1}%"));
+    lines.bare("Cache hit rate", &rate);
+}
+
+/// Share of the prompt tokens that came from the prefix cache, in percent.
+pub(crate) fn hit_rate(tokens: &TokenCounts) -> Option<f64> {
+    let prompt = tokens.input_by_server.unwrap_or(tokens.input);
+    let cached = tokens.cached.filter(|_| 0 < prompt)?;
+    Some(cached as f64 / prompt as f64 * 100.0)
+}
+
+fn count_or_unknown(count: Option<u64>) -> String {
+    count.map_or_else(|| UNKNOWN.to_owned(), |count| count.to_string())
+}
+
 /// What the Python tool does not tell.
 fn client(lines: &mut Lines, input: &BlockInput<'_>) {
     let Measurement { requests, tokens, client, .. } = input.measurement;
+    let client = client.as_ref();
     lines.row("Requests asked for", requests.asked);
     lines.row("Failed requests", requests.failed_total());
     for (kind, count) in &requests.failed {
@@ -115,14 +188,29 @@ fn client(lines: &mut Lines, input: &BlockInput<'_>) {
     }
     lines.row("Generated tokens asked for", tokens.output_asked);
     lines.row("Generated tokens counted by", tokens.output_source.as_str());
-    let known = |count: Option<u64>| count.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string());
-    lines.row("Input tokens counted by server", known(tokens.input_by_server));
-    lines.row("Input tokens from prefix cache", known(tokens.cached));
+    lines.row("Input tokens counted by server", count_or_unknown(tokens.input_by_server));
+    lines.row("Input tokens from prefix cache", count_or_unknown(tokens.cached));
     lines.row("Median send lag (ms)", two_decimals(client.map(|lag| lag.send_lag_median_ms)));
     lines.row("P99 send lag (ms)", two_decimals(client.map(|lag| lag.send_lag_p99_ms)));
     lines.row("Max send lag (ms)", two_decimals(client.map(|lag| lag.send_lag_max_ms)));
     lines.row("Client CPU time / duration", two_decimals(client.map(|lag| lag.cpu_share)));
+    if let Some(lag) = client {
+        reading(lines, lag);
+    }
     lines.row("Request set", input.request_set.unwrap_or(UNKNOWN));
+}
+
+/// How well the client kept up with what came, as far as it tells.
+fn reading(lines: &mut Lines, lag: &ClientLag) {
+    if let Some(threads) = lag.threads {
+        lines.row("Client threads", threads);
+    }
+    let Some(reading) = &lag.reading else { return };
+    lines.row("Arrival times by the clock of", reading.clock.as_str());
+    lines.row("P99 read lateness (ms)", two_decimals(reading.late_p99_ms));
+    lines.row("Max read lateness (ms)", two_decimals(reading.late_max_ms));
+    lines.row("Chunks merged in a read", reading.merged_chunks);
+    lines.row("Max time hidden by a merge (ms)", two_decimals(reading.merged_bound_max_ms));
 }
 
 /// The text as it grows, in the tool's columns.
@@ -142,6 +230,12 @@ impl Lines {
         let label = format!("{label}:");
         let value = value.to_string();
         self.0.push_str(&format!("{label:<40} {value:<10}\n"));
+    }
+
+    /// A row whose value is not padded, of which the tool has one.
+    fn bare(&mut self, label: &str, value: &str) {
+        let label = format!("{label}:");
+        self.0.push_str(&format!("{label:<40} {value}\n"));
     }
 
     fn metric(&mut self, measurement: &Measurement, metric: Metric, label: &str) {

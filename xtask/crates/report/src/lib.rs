@@ -5,12 +5,19 @@
 //! zero.
 
 pub mod block;
+pub mod calibration;
+pub mod certificate;
+pub mod experiment;
 pub mod formats;
+pub mod history;
 pub mod html;
+pub mod jsonl;
+pub mod judgement;
 pub mod junit;
 pub mod lines;
 pub mod markdown;
 mod number;
+pub mod peers;
 pub mod run_report;
 pub mod session;
 pub mod table;

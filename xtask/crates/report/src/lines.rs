@@ -19,13 +19,21 @@ const LONGEST: usize = 500;
 #[derive(Clone, Debug, Default)]
 pub struct Narrator {
     names: BTreeMap<StepIndex, String>,
+    /// A look decided the experiment; that the rest of it is skipped goes without saying.
+    decided: bool,
 }
 
 impl Narrator {
-    /// The line of an event, without a line end.
+    /// The line of an event, without a line end; empty where there is nothing to say.
     pub fn line(&mut self, event: &Event) -> String {
         if let Event::StepStarted { step, name } | Event::StepSkipped { step, name, .. } = event {
             self.names.insert(*step, name.clone());
+        }
+        if let Event::StepSucceeded { outcome: Outcome::Looked { decided: true, .. }, .. } = event {
+            self.decided = true;
+        }
+        if self.decided && matches!(event, Event::StepSkipped { .. }) {
+            return String::new();
         }
         one_line(&self.tell(event), LONGEST)
     }
@@ -81,7 +89,9 @@ pub fn outcome(outcome: &Outcome) -> String {
             format!("started `{}`, to serve at {url}", command.join(" "))
         }
         Outcome::ServerVerified { server } => verified(server),
-        Outcome::Prepared { vram_mib, rungs } => prepared(*vram_mib, rungs),
+        Outcome::Prepared { vram_mib, rungs, temperature_c } => {
+            prepared(*vram_mib, *temperature_c, rungs)
+        }
         Outcome::Measured { engine, completed, failed, raw } => {
             let raw = raw.display();
             format!("{completed} requests completed, {failed} failed, by engine {engine}; {raw}")
@@ -92,6 +102,7 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::Stopped => "nothing of the server is left".to_owned(),
         Outcome::Compared { file } => format!("comparison written to {}", file.display()),
         Outcome::Judged { judgements } => judged(judgements),
+        Outcome::Looked { pair, decided, judgement } => looked(*pair, *decided, judgement),
         Outcome::Reported { files } => {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             format!("reports written: {}", files.join(", "))
@@ -159,14 +170,15 @@ fn verified(server: &ServerFacts) -> String {
     format!("{framework} {version} serves {model} at {}", server.url)
 }
 
-fn prepared(vram_mib: Option<u64>, rungs: &[RungReport]) -> String {
+fn prepared(vram_mib: Option<u64>, temperature_c: Option<u32>, rungs: &[RungReport]) -> String {
     let vram = vram_mib.map(|mib| format!("{mib} MiB of VRAM in use"));
+    let warm = temperature_c.map(|degrees| format!("the GPU is at {degrees} C"));
     let rungs = rungs.iter().map(|report| match &report.outcome {
         RungOutcome::Passed(_) => format!("{} passed", report.rung),
         RungOutcome::NotAvailable(why) => format!("{} not available: {why}", report.rung),
         RungOutcome::Failed(why) => format!("{} failed: {why}", report.rung),
     });
-    let said: Vec<String> = vram.into_iter().chain(rungs).collect();
+    let said: Vec<String> = vram.into_iter().chain(warm).chain(rungs).collect();
     if said.is_empty() { "ready".to_owned() } else { said.join("; ") }
 }
 
@@ -180,6 +192,13 @@ fn key_numbers(run: &RunSummary) -> String {
         number(Metric::OutputThroughput),
         number(Metric::Latency(Latency::Ttft, Stat::Mean)),
     )
+}
+
+fn looked(pair: u32, decided: bool, judgement: &Judgement) -> String {
+    match decided {
+        true => format!("after pair {pair}: {}: {}", judgement.verdict, judgement.reason),
+        false => format!("after pair {pair}: {}", judgement.reason),
+    }
 }
 
 fn judged(judgements: &[Judgement]) -> String {

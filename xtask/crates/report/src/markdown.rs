@@ -4,13 +4,15 @@
 //! number of rows and every cell a length, and a section that would still go beyond is left out
 //! and says so.
 
-use domain::event::{Judgement, MetricJudgement};
+use domain::event::Judgement;
 use domain::facts::{Environment, Severity};
+use domain::gate::Side;
 use domain::metric::{Latency, Metric, Stat};
 use domain::summary::RunSummary;
 
+use crate::judgement::{COLUMNS, rows};
 use crate::lines::{failure, left_behind, stop};
-use crate::number::{change, mean, readable_or_unknown};
+use crate::number::{mean, readable_or_unknown};
 use crate::session::{SessionView, StepState, WRITES_REPORTS, kind};
 use crate::text::markdown as escaped;
 
@@ -103,27 +105,20 @@ fn verdicts(session: &SessionView) -> String {
     section("Verdicts", &(table(&["key", "verdict", "why"], &rows) + &details))
 }
 
-/// The metrics of a key, to be opened by whoever wants to know.
+/// The metrics of a key, to be opened by whoever wants to know; deciding ones first.
 fn metrics(judgement: &Judgement) -> String {
-    let row = |judged: &MetricJudgement| {
-        let card = judged.metric.card();
-        vec![
-            format!("{} ({})", card.title, card.unit),
-            readable_or_unknown(mean(&judged.baseline)),
-            readable_or_unknown(mean(&judged.candidate)),
-            change(judged.change),
-            judged.verdict.to_string(),
-        ]
-    };
-    let rows: Vec<_> = judgement.metrics.iter().map(row).collect();
-    let header = ["metric", "baseline", "now", "change", "verdict"];
-    details(&cell(&judgement.key), &table(&header, &rows))
+    let table = table(&COLUMNS, &rows(judgement));
+    let notes = judgement.notes.iter().take(MOST_ROWS).map(|note| format!("- {}\n", cell(note)));
+    let notes: String = notes.collect();
+    let notes = if notes.is_empty() { notes } else { format!("\n{notes}") };
+    details(&cell(&judgement.key), &(table + &notes))
 }
 
 fn results(session: &SessionView) -> String {
-    let mut groups: Vec<(String, Vec<&RunSummary>)> = Vec::new();
-    for run in session.runs.iter().map(|run| &run.summary) {
-        let key = stats::key(run);
+    let mut groups: Vec<((String, Option<Side>), Vec<&RunSummary>)> = Vec::new();
+    let counts = |run: &&RunSummary| run.arm.is_none_or(|arm| 0 < arm.pair);
+    for run in session.runs.iter().map(|run| &run.summary).filter(counts) {
+        let key = (stats::key(run), run.arm.map(|arm| arm.side));
         match groups.iter_mut().find(|(known, _)| *known == key) {
             Some((_, runs)) => runs.push(run),
             None => groups.push((key, vec![run])),
@@ -141,8 +136,9 @@ fn result(runs: &[&RunSummary]) -> Vec<String> {
     let run = runs[0];
     let failed: u64 = runs.iter().map(|run| u64::from(run.requests.failed_total())).sum();
     let version = run.framework_version.as_deref().unwrap_or("of unknown version");
+    let side = run.arm.map_or_else(String::new, |arm| format!(", {}", arm.side));
     let context = [
-        format!("{} {version}", run.framework.title()),
+        format!("{} {version}{side}", run.framework.title()),
         run.model.clone(),
         run.profile.name.clone(),
         run.engine.to_string(),

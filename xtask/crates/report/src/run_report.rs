@@ -10,7 +10,8 @@ use crate::text::one_line;
 /// Longest value in the report, in characters: names come from servers.
 const LONGEST: usize = 200;
 
-/// Fills in a template line by line; a value that is not known reads `n/a`.
+/// Fills in a template line by line; a value that is not known reads `n/a`. How far the numbers may
+/// be from the truth follows, where it is certified.
 ///
 /// # Errors
 ///
@@ -19,7 +20,9 @@ const LONGEST: usize = 200;
 pub fn render(template: &[String], run: &RunSummary) -> Result<String, TemplateError> {
     let value = |name: &str| name.parse().ok().map(|field| one_line(&value(field, run), LONGEST));
     let lines = template.iter().map(|line| Ok(fill(line, value)? + "\n"));
-    lines.collect()
+    let mut text: String = lines.collect::<Result<_, TemplateError>>()?;
+    text.extend(run.error_bound.as_ref().map(crate::certificate::bound));
+    Ok(text)
 }
 
 fn value(field: ReportField, run: &RunSummary) -> String {

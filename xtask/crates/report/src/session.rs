@@ -39,6 +39,9 @@ pub struct SessionView {
     pub anomalies: Vec<NotedAnomaly>,
     /// Comparisons with baselines.
     pub judgements: Vec<Judgement>,
+    /// Whether a look decided the experiment: what it skips from there on was not needed, and is
+    /// no step of the session.
+    pub decided: bool,
     /// The comparison across frameworks, relative to the results folder.
     pub comparison: Option<PathBuf>,
     /// Files that were written for people, relative to the results folder.
@@ -146,6 +149,7 @@ impl SessionView {
             Event::StepFailed { step, failure } => {
                 self.end(*step, at, StepState::Failed(failure.clone()));
             }
+            Event::StepSkipped { .. } if self.decided => {}
             Event::StepSkipped { step, name, reason } => {
                 name.clone_into(&mut self.entry(*step).name);
                 self.end(*step, at, StepState::Skipped(reason.clone()));
@@ -179,6 +183,11 @@ impl SessionView {
             }
             Outcome::Compared { file } => self.comparison = Some(file.clone()),
             Outcome::Judged { judgements } => self.judgements.clone_from(judgements),
+            // Each look holds all that the ones before it saw.
+            Outcome::Looked { judgement, decided, .. } => {
+                self.judgements = vec![(**judgement).clone()];
+                self.decided |= *decided;
+            }
             Outcome::Reported { files } => self.files.clone_from(files),
             Outcome::Launched { .. }
             | Outcome::Prepared { .. }

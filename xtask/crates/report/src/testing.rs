@@ -9,6 +9,7 @@ use domain::facts::{
     Capabilities, Environment, Finding, ServerFacts, ServerProcess, Severity, Vram,
 };
 use domain::framework::{Backend, Engine, Framework};
+use domain::gate::{Basis, Class, Estimate};
 use domain::metric::{Latency, Metric, Stat};
 use domain::profile::{Arrivals, Dataset, Profile, RequestRate};
 use domain::summary::{ClientLag, RequestCounts, RunSummary, TokenCounts, TokenSource};
@@ -39,6 +40,7 @@ pub(crate) fn profile() -> Profile {
         warmup_requests: 1,
         seed: 42,
         ignore_eos: true,
+        workload: domain::profile::Workload::USUAL,
     }
 }
 
@@ -70,6 +72,8 @@ pub(crate) fn lag() -> ClientLag {
         send_lag_p99_ms: 0.4,
         send_lag_max_ms: 0.45,
         cpu_share: 0.031,
+        threads: None,
+        reading: None,
     }
 }
 
@@ -84,6 +88,7 @@ pub(crate) fn run() -> RunSummary {
         model: "sim/tiny".to_owned(),
         profile: profile(),
         repeat: 1,
+        arm: None,
         seed: 42,
         engine: Engine::Native,
         engine_version: "0.1.0".to_owned(),
@@ -96,6 +101,7 @@ pub(crate) fn run() -> RunSummary {
         vram: Some(Vram { before_mib: 10, peak_mib: 2048, after_mib: 12 }),
         request_set: Some("ab12".to_owned()),
         client: Some(lag()),
+        error_bound: None,
         anomalies: vec![Anomaly::ShortAnswers { requests: 2 }],
         environment: Environment {
             servegate: "0.1.0".to_owned(),
@@ -105,6 +111,7 @@ pub(crate) fn run() -> RunSummary {
             cpus: 2,
             driver: Some("560.35".to_owned()),
             gpus: vec!["NVIDIA H100".to_owned()],
+            gpu_setups: Vec::new(),
             load_1m: Some(0.2),
         },
         raw: "sim/smoke-20261124T031510Z.txt".to_owned(),
@@ -139,19 +146,52 @@ pub(crate) fn finding() -> Finding {
     }
 }
 
-/// A judgement of `run()`'s key with one metric.
+/// A judgement of `run()`'s key with one metric that decides and one that is shown.
 pub(crate) fn judgement(verdict: Verdict) -> Judgement {
+    let measured = match verdict {
+        Verdict::Pass | Verdict::Improved | Verdict::Regressed | Verdict::Inconclusive => true,
+        Verdict::MissingBaseline | Verdict::Incomparable | Verdict::Broken => false,
+    };
+    let tpot = Metric::Latency(Latency::Tpot, Stat::P99);
+    let of = |metric, verdict| MetricJudgement {
+        metric,
+        verdict,
+        baseline: vec![30.0, 31.0, 32.0],
+        candidate: vec![34.0, 35.0, 36.0],
+        change: Some(4.0 / 31.0),
+        estimate: measured.then(|| estimate(metric, verdict)),
+    };
     Judgement {
         key: "sim/sim/tiny/smoke/native".to_owned(),
         verdict,
         reason: format!("the reason why it is {verdict}"),
-        metrics: vec![MetricJudgement {
-            metric: TTFT,
-            verdict,
-            baseline: vec![30.0, 31.0, 32.0],
-            candidate: vec![34.0, 35.0, 36.0],
-            change: Some(4.0 / 31.0),
-        }],
+        metrics: vec![of(TTFT, verdict)],
+        reported: if measured { vec![of(tpot, Verdict::Inconclusive)] } else { Vec::new() },
+        basis: Some(Basis::Interleaved),
+        pairs: 3,
+        looks: Vec::new(),
+        next_look: None,
+        notes: vec!["not the standard rule: alpha: 0.05 instead of 0.01".to_owned()],
+    }
+}
+
+fn estimate(metric: Metric, verdict: Verdict) -> Estimate {
+    Estimate {
+        metric: metric.key().to_owned(),
+        class: Class::of(metric),
+        estimate: 0.121,
+        se: 0.012,
+        df: 10,
+        p: 2.1e-7,
+        p_better: 1.0 - 2.1e-7,
+        alpha: if verdict == Verdict::Regressed { 1.2e-4 } else { 0.0 },
+        lower: 0.1,
+        upper: 0.143,
+        history_sd: Some(0.0155),
+        clamped: Vec::new(),
+        regressed: verdict == Verdict::Regressed,
+        improved: false,
+        equivalent: false,
     }
 }
 
@@ -214,7 +254,7 @@ pub(crate) fn good_session(verdicts: &[Verdict]) -> Vec<Entry> {
         started(2, "sim/verify"),
         succeeded(2, Outcome::ServerVerified { server: Box::new(server()) }),
         started(3, "sim/smoke#1/before-run"),
-        succeeded(3, Outcome::Prepared { vram_mib: None, rungs: Vec::new() }),
+        succeeded(3, Outcome::Prepared { vram_mib: None, rungs: Vec::new(), temperature_c: None }),
         started(4, "sim/smoke#1/measure"),
         Event::AnomalyNoted { step: Some(4), anomaly: Anomaly::ShortAnswers { requests: 2 } },
         succeeded(4, measured),

@@ -6,6 +6,7 @@
 //! means.
 
 pub mod evidence;
+pub mod experiment;
 pub mod health;
 pub mod phase;
 pub mod run;

@@ -1,5 +1,6 @@
 //! Does the run's result count? A pure judgement of what was measured.
 
+use domain::anomaly::Anomaly;
 use domain::metric::Metric;
 use domain::summary::Measurement;
 
@@ -26,6 +27,9 @@ pub enum NotCounted {
         /// Asked for.
         asked: u32,
     },
+    /// The load client lagged: its numbers say more of itself than of the server.
+    #[error("{0}")]
+    ClientLate(String),
     /// A metric that every run must have could not be known.
     #[error("could not be known: {metrics}")]
     MetricsMissing {
@@ -51,6 +55,11 @@ pub fn judge(
         let (completed, asked) = (requests.completed, requests.asked);
         return Err(NotCounted::Incomplete { completed, asked });
     }
+    let is_late = |anomaly: &&Anomaly| matches!(anomaly, Anomaly::ClientOverBudget { .. });
+    let late = measurement.anomalies.iter().find(is_late);
+    if let Some(late) = late {
+        return Err(NotCounted::ClientLate(late.to_string()));
+    }
     let missing = key_metrics.iter().filter(|metric| !measurement.metrics.contains_key(metric));
     let missing: Vec<_> = missing.map(|metric| metric.key()).collect();
     if !missing.is_empty() {
@@ -63,6 +72,7 @@ pub fn judge(
 mod tests {
     use std::collections::BTreeMap;
 
+    use domain::anomaly::Lag;
     use domain::failure::FailureKind;
     use domain::summary::{RequestCounts, TokenCounts, TokenSource};
 
@@ -102,6 +112,17 @@ mod tests {
         insta::assert_snapshot!(
             refused,
             @"3 of 4 requests failed: 2 × rate-limited, 1 × no-tokens"
+        );
+    }
+
+    #[test]
+    fn a_run_whose_client_was_late_does_not_count() {
+        let late = Anomaly::ClientOverBudget { lag: Lag::Reading, p99_ms: 7.5, allowed_ms: 1.0 };
+        let measurement = Measurement { anomalies: vec![late], ..measurement(4, &[]) };
+        let refused = judge("run", &measurement, &[]).unwrap_err();
+        insta::assert_snapshot!(
+            refused,
+            @"the load client was late in reading: p99 7.50 ms, where 1.00 ms are allowed"
         );
     }
 

@@ -6,7 +6,7 @@ use domain::event::{Event, FailureClass, Outcome, StepIndex, StopRequest};
 use domain::exit::Exit;
 use domain::facts::ServerProcess;
 use domain::verdict::{Strictness, Verdict};
-use skill::{FactName, Phase as Part, Place, Plan};
+use skill::{FactName, Phase as Part, Place, Plan, PlannedRun};
 
 use crate::phase::Phase;
 
@@ -31,6 +31,8 @@ impl Status {
 struct Slot {
     name: String,
     place: Place,
+    /// The places that it is about: its own, or the runs of its pair.
+    about: Vec<Place>,
     part: Part,
     requires: Vec<FactName>,
     proves: Option<FactName>,
@@ -69,6 +71,8 @@ pub struct State {
     left_behind: bool,
     exit: Option<u8>,
     verdicts: Vec<Verdict>,
+    /// The verdict that ended the experiment: nothing more is measured.
+    decided: Option<Verdict>,
     interrupted: Option<StepIndex>,
 }
 
@@ -78,6 +82,7 @@ impl State {
         let slots = plan.steps().iter().map(|planned| Slot {
             name: planned.name.clone(),
             place: planned.at,
+            about: about(plan, planned.at),
             part: planned.phase,
             requires: planned.step.requires().to_vec(),
             proves: planned.step.proves(),
@@ -92,6 +97,7 @@ impl State {
             left_behind: false,
             exit: None,
             verdicts: Vec::new(),
+            decided: None,
             interrupted: None,
         }
     }
@@ -162,12 +168,21 @@ impl State {
     /// The exit code that the session has earned so far.
     fn exit(&self, strictness: Strictness) -> Exit {
         let failed = |slot: &Slot| matches!(slot.status, Status::Failed(_));
+        // An experiment that was decided has its verdict, whichever runs it was decided by. A
+        // failure of the session itself, such as a report that was not written, is none of them.
+        let measures = |slot: &Slot| slot.part == Part::Main || slot.part == Part::Finally;
+        let unexplained = |slot: &Slot| failed(slot) && !(self.decided.is_some() && measures(slot));
         match self.stop {
             _ if self.left_behind => Exit::LeftBehind,
             Some(StopRequest::Terminated) => Exit::Terminated,
             Some(StopRequest::Insisted) => Exit::Interrupted,
-            Some(StopRequest::Asked) | None if self.slots.iter().any(failed) => Exit::NotMeasured,
-            Some(StopRequest::Asked) | None => self.judged(strictness),
+            Some(StopRequest::Asked) | None if self.slots.iter().any(unexplained) => {
+                Exit::NotMeasured
+            }
+            Some(StopRequest::Asked) | None => match self.decided {
+                Some(verdict) => verdict.exit(strictness),
+                None => self.judged(strictness),
+            },
         }
     }
 
@@ -182,16 +197,37 @@ impl State {
     fn obstacle(&self, step: StepIndex) -> Option<String> {
         let slot = &self.slots[step];
         match slot.part {
-            Part::Conclude => self.unproved(slot),
+            Part::Conclude => match slot.place {
+                Place::Pair { .. } => self.ending().or_else(|| self.nothing_to_look_at(slot)),
+                Place::Session | Place::Target { .. } | Place::Run { .. } => self.unproved(slot),
+            },
             Part::Finally => self.nothing_to_undo(slot),
             Part::Main => {
-                let ending = Some(StopRequest::Insisted) <= self.stop;
-                let ending = ending.then(|| "the session is ending".to_owned());
                 let stuck = || self.left_behind.then(|| "something was left behind".to_owned());
                 let failed = || self.failed_before(slot).map(|name| format!("`{name}` failed"));
-                ending.or_else(stuck).or_else(failed).or_else(|| self.unproved(slot))
+                self.ending().or_else(stuck).or_else(failed).or_else(|| self.unproved(slot))
             }
         }
+    }
+
+    /// Why nothing more is measured, if so.
+    fn ending(&self) -> Option<String> {
+        let stopped = Some(StopRequest::Insisted) <= self.stop;
+        let decided = self.decided.map(|verdict| format!("the experiment is decided: {verdict}"));
+        stopped.then(|| "the session is ending".to_owned()).or(decided)
+    }
+
+    /// A pair is looked at once each of its runs was measured, or failed: a run that failed on one
+    /// side only is itself something to be judged.
+    fn nothing_to_look_at(&self, slot: &Slot) -> Option<String> {
+        let failed = |place: Place| {
+            let failed = |other: &Slot| matches!(other.status, Status::Failed(_));
+            let around = |other: &&Slot| other.part == Part::Main && other.place.contains(place);
+            self.slots.iter().filter(around).any(failed)
+        };
+        let came_to_something =
+            |place: &Place| self.holds(FactName::Measured, *place) || failed(*place);
+        (!slot.about.iter().all(came_to_something)).then(|| "the pair is not complete".to_owned())
     }
 
     /// The name of a failed step that this one builds on.
@@ -249,9 +285,24 @@ impl State {
         event: &Event,
     ) -> Result<(), IllegalEvent> {
         self.expect_running(step, event)?;
-        if let Outcome::Judged { judgements } = outcome {
-            self.verdicts = judgements.iter().map(|judgement| judgement.verdict).collect();
-            self.verdicts.sort();
+        match outcome {
+            Outcome::Judged { judgements } => {
+                self.verdicts = judgements.iter().map(|judgement| judgement.verdict).collect();
+                self.verdicts.sort();
+            }
+            Outcome::Looked { decided: true, judgement, .. } => {
+                self.decided = Some(judgement.verdict);
+            }
+            Outcome::GpuHealthy { .. }
+            | Outcome::Launched { .. }
+            | Outcome::ServerVerified { .. }
+            | Outcome::Prepared { .. }
+            | Outcome::Measured { .. }
+            | Outcome::Saved { .. }
+            | Outcome::Stopped
+            | Outcome::Compared { .. }
+            | Outcome::Looked { decided: false, .. }
+            | Outcome::Reported { .. } => {}
         }
         let slot = &mut self.slots[step];
         slot.status = Status::Done;
@@ -299,6 +350,10 @@ impl State {
                 slot.status = Status::Pending;
             }
         }
+        // Of an experiment that is decided nothing is redone.
+        if self.decided.is_some() {
+            return Ok(());
+        }
         // A run is redone whole, and with it everything that proves its server.
         let open = self.slots.iter().filter(|slot| slot.part == Part::Main && !slot.status.ended());
         let open: BTreeSet<Place> = open.map(|slot| slot.place).collect();
@@ -332,6 +387,18 @@ impl State {
             phase: self.phase,
             event: event.kind().to_string(),
             detail: detail.to_owned(),
+        }
+    }
+}
+
+/// The places that a step at a place is about.
+fn about(plan: &Plan, at: Place) -> Vec<Place> {
+    match at {
+        Place::Session | Place::Target { .. } | Place::Run { .. } => vec![at],
+        Place::Pair { pair } => {
+            let place =
+                |(run, planned): (usize, &PlannedRun)| Place::Run { target: planned.target, run };
+            plan.pair(pair).map(place).collect()
         }
     }
 }

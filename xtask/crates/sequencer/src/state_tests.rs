@@ -2,19 +2,35 @@
 
 use std::fmt::Write as _;
 
-use domain::event::{Event, FailureClass, Outcome, StepFailure, StepIndex, StopRequest};
+use domain::event::{Event, FailureClass, Judgement, Outcome, StepFailure, StepIndex, StopRequest};
 use domain::exit::Exit;
 use domain::facts::ServerProcess;
 use domain::framework::EngineChoice;
 use domain::profile::LoadOverrides;
-use domain::verdict::Strictness;
-use skill::{Plan, Request, Source, Step, resolve};
+use domain::verdict::{Strictness, Verdict};
+use skill::{Ends, Experiment, Place, Plan, Request, Restart, Source, Step, resolve};
 
 use super::{Directive, State};
 
 const LENIENT: Strictness = Strictness { inconclusive_fails: false, baseline_required: false };
 
 fn plan() -> Plan {
+    resolve(&request()).unwrap()
+}
+
+/// Two targets in turns, three pairs.
+fn plan_of_experiment() -> Plan {
+    let experiment = Experiment {
+        pairs: 3,
+        ends: Ends::WhenDecided,
+        order_seed: 1,
+        restart: Restart::PerRun,
+        cool_down_within: "5m".parse().unwrap(),
+    };
+    resolve(&Request { runs: 1, experiment: Some(experiment), ..request() }).unwrap()
+}
+
+fn request() -> Request {
     let skills = [
         ("gpu-health-check", include_str!("../../../../skills/gpu-health-check/skill.yaml")),
         ("framework-setup", include_str!("../../../../skills/framework-setup/skill.yaml")),
@@ -22,15 +38,15 @@ fn plan() -> Plan {
     ];
     let target = serde_json::json!({ "framework": "sim", "device": "cpu" });
     let target: domain::target::Target = serde_json::from_value(target).unwrap();
-    let request = Request {
+    Request {
         skills: skills.map(|(path, text)| Source { path: path.into(), text: text.into() }).into(),
         targets: vec![target.clone(), target],
         profiles: vec!["smoke".to_owned()],
         runs: 2,
         engine: EngineChoice::Native,
         overrides: LoadOverrides::default(),
-    };
-    resolve(&request).unwrap()
+        experiment: None,
+    }
 }
 
 /// A world in which chosen steps fail, and the journal that it leaves.
@@ -38,12 +54,17 @@ struct Played {
     plan: Plan,
     state: State,
     journal: Vec<Event>,
+    /// The pair whose look decides the experiment, and how.
+    decides: Option<(u32, Verdict)>,
 }
 
 impl Played {
     fn opened() -> Self {
-        let plan = plan();
-        let mut played = Self { state: State::new(&plan), plan, journal: Vec::new() };
+        Self::opened_with(plan(), None)
+    }
+
+    fn opened_with(plan: Plan, decides: Option<(u32, Verdict)>) -> Self {
+        let mut played = Self::unopened(plan, decides);
         played.record(Event::SessionOpened {
             journal: Event::JOURNAL,
             session: "s".to_owned(),
@@ -53,6 +74,20 @@ impl Played {
             plan: String::new(),
         });
         played
+    }
+
+    fn unopened(plan: Plan, decides: Option<(u32, Verdict)>) -> Self {
+        Self { state: State::new(&plan), plan, journal: Vec::new(), decides }
+    }
+
+    /// Goes on where a journal was cut off.
+    fn resume(&mut self) {
+        self.record(Event::SessionResumed { pid: 2 });
+        self.record(Event::CleanupStarted);
+        if self.state.server().is_some() {
+            self.record(Event::ServerStopped { pid: 7 });
+        }
+        self.record(Event::CleanupFinished);
     }
 
     fn record(&mut self, event: Event) {
@@ -88,8 +123,19 @@ impl Played {
         let failed = |class| StepFailure { class, message: "planted".to_owned(), hint: None };
         self.record(match fails {
             Some(class) => Event::StepFailed { step, failure: failed(class) },
-            None => Event::StepSucceeded { step, outcome: Outcome::Stopped },
+            None => Event::StepSucceeded { step, outcome: self.outcome(planned.at) },
         });
+    }
+
+    fn outcome(&self, at: Place) -> Outcome {
+        let Place::Pair { pair } = at else { return Outcome::Stopped };
+        let verdict = self.decides.filter(|(decisive, _)| *decisive == pair);
+        let verdict = verdict.map(|(_, verdict)| verdict);
+        Outcome::Looked {
+            pair,
+            decided: verdict.is_some(),
+            judgement: Box::new(judgement(verdict.unwrap_or(Verdict::Inconclusive))),
+        }
     }
 
     /// What came of each step, one a line.
@@ -108,6 +154,13 @@ impl Played {
         }
         text
     }
+}
+
+fn judgement(verdict: Verdict) -> Judgement {
+    let text = serde_json::json!({
+        "key": "k", "verdict": verdict, "reason": "planted", "metrics": []
+    });
+    serde_json::from_value(text).unwrap()
 }
 
 fn process() -> ServerProcess {
@@ -158,15 +211,10 @@ fn cut_after_every_event_a_resumed_session_ends_like_an_undisturbed_one() {
     undisturbed.play(|_| None);
     let measured = |shown: &str| shown.lines().filter(|line| line.contains("after-run")).count();
     for cut in 1..undisturbed.journal.len() {
-        let mut played = Played { plan: plan(), state: State::new(&plan()), journal: Vec::new() };
+        let mut played = Played::unopened(plan(), None);
         undisturbed.journal[..cut].iter().for_each(|event| played.record(event.clone()));
         let finished = measured(&played.shown());
-        played.record(Event::SessionResumed { pid: 2 });
-        played.record(Event::CleanupStarted);
-        if played.state.server().is_some() {
-            played.record(Event::ServerStopped { pid: 7 });
-        }
-        played.record(Event::CleanupFinished);
+        played.resume();
         assert_eq!(played.play(|_| None), Exit::Done, "cut after {cut}");
         assert!(played.state.server().is_none(), "cut after {cut}");
         // No finished run is lost and none is done twice.
@@ -225,4 +273,65 @@ fn an_event_out_of_its_order_is_refused() {
     let twice = Event::StepSucceeded { step: 0, outcome: Outcome::Stopped };
     let refused = played.state.after(&twice).unwrap_err();
     insta::assert_snapshot!(refused, @"`step-succeeded` cannot happen in phase Ready");
+}
+
+#[test]
+fn an_experiment_looks_after_each_pair_and_skips_the_rest_once_decided() {
+    let decides = Some((2, Verdict::Regressed));
+    let mut played = Played::opened_with(plan_of_experiment(), decides);
+    assert_eq!(played.play(|_| None), Exit::Regressed);
+    insta::assert_snapshot!(played.shown());
+}
+
+#[test]
+fn an_experiment_cut_after_every_event_ends_in_the_same_order_with_the_same_verdict() {
+    let decides = Some((2, Verdict::Improved));
+    let mut undisturbed = Played::opened_with(plan_of_experiment(), decides);
+    undisturbed.play(|_| None);
+    let lines = |shown: &str, kind: &str| {
+        shown.lines().filter(|line| line.contains(kind)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for cut in 1..undisturbed.journal.len() {
+        let mut played = Played::unopened(plan_of_experiment(), decides);
+        undisturbed.journal[..cut].iter().for_each(|event| played.record(event.clone()));
+        played.resume();
+        assert_eq!(played.play(|_| None), Exit::Done, "cut after {cut}");
+        assert!(played.state.server().is_none(), "cut after {cut}");
+        for kind in ["after-run", "judge", "write-reports"] {
+            let (resumed, wanted) = (played.shown(), undisturbed.shown());
+            assert_eq!(lines(&resumed, kind), lines(&wanted, kind), "cut after {cut}\n{resumed}");
+        }
+    }
+}
+
+#[test]
+fn whichever_step_of_a_pair_fails_somebody_looks_at_the_pair() {
+    let plan = plan_of_experiment();
+    let of_pair = |pair: u32| {
+        let plan = &plan;
+        plan.steps().iter().filter(move |step| {
+            let in_pair = |target| plan.pair(pair).any(|(_, run)| Some(run.target) == target);
+            in_pair(step.at.target()) && step.phase == skill::Phase::Main
+        })
+    };
+    for failing in of_pair(1) {
+        let decides = Some((1, Verdict::Incomparable));
+        let mut played = Played::opened_with(plan.clone(), decides);
+        let fails = |step| (step == failing.index).then_some(FailureClass::Requests);
+        assert_eq!(played.play(fails), Exit::Incomparable, "{}", failing.name);
+        let shown = played.shown();
+        assert!(shown.contains("pair-2/judge") && shown.contains("skipped"), "{shown}");
+    }
+}
+
+#[test]
+fn an_experiment_that_nobody_decided_is_inconclusive_only_by_its_look() {
+    let mut played = Played::opened_with(plan_of_experiment(), Some((3, Verdict::Inconclusive)));
+    assert_eq!(played.play(|_| None), Exit::Done);
+    // A look that fails leaves the experiment undecided, which is a failure of the session.
+    let mut played = Played::opened_with(plan_of_experiment(), None);
+    let looks =
+        |step: &StepIndex| matches!(plan_of_experiment().steps()[*step].at, Place::Pair { .. });
+    let fails = |step| looks(&step).then_some(FailureClass::Storage);
+    assert_eq!(played.play(fails), Exit::NotMeasured);
 }

@@ -35,6 +35,12 @@ pub(crate) async fn about(
     (version, resolved)
 }
 
+/// What the server answers at a path, if it is JSON and comes within the time.
+pub async fn told(endpoint: &Endpoint, path: &str, within: Duration) -> Option<Value> {
+    let answer = endpoint.get(path, within).await.ok()?;
+    answer.is_ok().then(|| answer.json()).flatten()
+}
+
 /// Enters numbers, flags and short texts under their dotted names. Lists and long texts, such as
 /// chat templates, are left out.
 fn flatten(name: &str, value: &Value, depth: usize, into: &mut BTreeMap<String, Value>) {

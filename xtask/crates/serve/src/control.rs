@@ -25,6 +25,8 @@ pub struct Endpoint {
     url: String,
     /// The model that it must serve; without one it must serve exactly one.
     model: Option<String>,
+    /// The value of the header that a server with keys wants.
+    authorisation: Option<String>,
     client: Client,
 }
 
@@ -93,7 +95,20 @@ impl Endpoint {
     ) -> Result<Self, EndpointError> {
         let base = url.trim_end_matches('/');
         check_base(url, base)?;
-        Ok(Self { framework, url: base.to_owned(), model, client: client()? })
+        let url = base.to_owned();
+        Ok(Self { framework, url, model, authorisation: None, client: client()? })
+    }
+
+    /// The same server, asked with this value of `Authorization`.
+    #[must_use]
+    pub fn authorised(self, value: &str) -> Self {
+        Self { authorisation: Some(value.to_owned()), ..self }
+    }
+
+    /// The same server, taken for one of this framework.
+    #[must_use]
+    pub fn speaking(self, framework: Framework) -> Self {
+        Self { framework, ..self }
     }
 
     /// The framework.
@@ -142,6 +157,10 @@ impl Endpoint {
         within: Duration,
     ) -> Result<Response, NoAnswer> {
         let request = self.client.request(method, format!("{}{path}", self.url)).timeout(within);
+        let request = match &self.authorisation {
+            Some(value) => request.header(reqwest::header::AUTHORIZATION, value),
+            None => request,
+        };
         let request = match body {
             Some(body) => request.json(body),
             None => request,

@@ -13,6 +13,9 @@ mod cache;
 mod classify;
 mod control;
 mod frameworks;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod generation;
 mod ladder;
 mod launch;
@@ -24,6 +27,7 @@ mod rungs;
 mod stop;
 mod threads;
 
+pub use about::told;
 pub use classify::{LogCause, LogClass};
 pub use control::{Endpoint, EndpointError, check_url};
 pub use frameworks::{CannotLaunch, Command, ScriptFile, command};

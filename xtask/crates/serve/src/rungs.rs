@@ -325,7 +325,7 @@ fn choose_model(
 }
 
 /// Sum of the gauges in Prometheus' text form; `None` unless each name occurs.
-fn gauge_sum(text: &str, names: &[&str]) -> Option<f64> {
+pub(crate) fn gauge_sum(text: &str, names: &[&str]) -> Option<f64> {
     let sums = names.iter().map(|name| {
         let values: Vec<f64> = text.lines().filter_map(|line| gauge(line, name)).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>())

@@ -1,11 +1,13 @@
 //! What can be set about the simulated server.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 
 use crate::engine::PrefixCache;
 use crate::fault::FaultSpec;
+use crate::fixed::Schedule;
 
 /// Every knob of the simulated server.
 ///
@@ -81,9 +83,27 @@ pub struct SimArgs {
     /// The simulated model and card.
     #[command(flatten)]
     pub config: Config,
+    /// Instead of an engine, a fixed schedule: the first event so long after the request, in ms.
+    #[arg(long, value_name = "MS", value_parser = not_negative, requires = "fixed_gap_ms")]
+    pub fixed_ttft_ms: Option<f64>,
+    /// Then one event each so many ms; 0 is as fast as the socket takes them.
+    #[arg(long, value_name = "MS", value_parser = not_negative, requires = "fixed_ttft_ms")]
+    pub fixed_gap_ms: Option<f64>,
+    /// Run on this CPU alone.
+    #[arg(long, value_name = "CPU")]
+    pub pin: Option<usize>,
     /// Instead of serving, move to a session of its own and sleep: what the fault `orphan` starts.
     #[arg(long, value_name = "S", hide = true)]
     pub orphan_sleep: Option<u64>,
+}
+
+impl SimArgs {
+    /// The fixed schedule, if there is one.
+    pub(crate) fn schedule(&self) -> Option<Schedule> {
+        let (ttft, gap) = self.fixed_ttft_ms.zip(self.fixed_gap_ms)?;
+        let span = |ms: f64| Duration::from_secs_f64(ms / 1000.0);
+        Some(Schedule { ttft: span(ttft), gap: span(gap) })
+    }
 }
 
 impl Config {
@@ -194,6 +214,16 @@ mod tests {
         assert_eq!(args.config.prefix_cache, PrefixCache::Off);
         let faults: Vec<Fault> = args.config.faults.iter().map(|spec| spec.fault).collect();
         assert_eq!(faults, [Fault::Hang, Fault::Crash]);
+    }
+
+    #[test]
+    fn a_fixed_schedule_takes_both_its_numbers() {
+        assert_eq!(parse(&[]).unwrap().schedule(), None);
+        assert!(parse(&["--fixed-ttft-ms=50"]).is_err());
+        let args = parse(&["--fixed-ttft-ms=50", "--fixed-gap-ms=0", "--pin=1"]).unwrap();
+        let schedule = args.schedule().unwrap();
+        assert_eq!((schedule.ttft, schedule.gap), (Duration::from_millis(50), Duration::ZERO));
+        assert_eq!(args.pin, Some(1));
     }
 
     #[test]

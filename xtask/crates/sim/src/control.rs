@@ -73,15 +73,24 @@ impl Endpoint {
 
 /// Answers a request that is not for generation.
 pub(crate) async fn answer(app: &App, request: &Request) -> Response {
+    match answer_at_once(app, request) {
+        Some(response) => response,
+        None => health_generate(app).await,
+    }
+}
+
+/// The same without waiting: `None` for what takes a token to answer.
+pub(crate) fn answer_at_once(app: &App, request: &Request) -> Option<Response> {
     let Some(endpoint) = Endpoint::at(&request.path) else {
-        return error(404, &format!("there is nothing at `{}`", request.path));
+        return Some(error(404, &format!("there is nothing at `{}`", request.path)));
     };
     if !endpoint.methods().contains(&request.method.as_str()) {
-        return error(405, &format!("this path takes {}", endpoint.methods().join(" and ")));
+        let methods = endpoint.methods().join(" and ");
+        return Some(error(405, &format!("this path takes {methods}")));
     }
-    match endpoint {
+    Some(match endpoint {
         Endpoint::Health => Response::text(200, ""),
-        Endpoint::HealthGenerate => health_generate(app).await,
+        Endpoint::HealthGenerate => return None,
         Endpoint::Models => Response::json(200, &models(app)),
         Endpoint::Version => Response::json(200, &json!({ "version": VERSION })),
         Endpoint::ServerInfo => Response::json(200, &server_info(app)),
@@ -97,7 +106,7 @@ pub(crate) async fn answer(app: &App, request: &Request) -> Response {
             Response::json(200, &json!({ "cleared": true }))
         }
         Endpoint::Truth => truth(app, &request.query),
-    }
+    })
 }
 
 /// An error in the general shape.

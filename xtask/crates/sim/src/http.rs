@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::truth::Clock;
 
 /// Longest request head, in bytes.
-const MAX_HEAD: usize = 64 << 10;
+pub(crate) const MAX_HEAD: usize = 64 << 10;
 /// Most header lines.
 const MAX_HEADERS: usize = 64;
 /// Longest request body, in bytes: a prompt of a million tokens as JSON numbers.
@@ -156,7 +156,22 @@ impl Connection {
     }
 }
 
-fn parse_head(bytes: &[u8]) -> Result<Option<(Request, usize)>, NoRequest> {
+/// The request at the front of these bytes and its length, if all of it is there. When it was
+/// received is not told.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, NoRequest> {
+    let Some((mut request, head_bytes)) = parse_head(bytes)? else {
+        return match MAX_HEAD < bytes.len() {
+            true => Err(NoRequest::Refused(431, "the request head is too large")),
+            false => Ok(None),
+        };
+    };
+    let complete = head_bytes + body_length(&request)?;
+    let Some(body) = bytes.get(head_bytes..complete) else { return Ok(None) };
+    request.body = body.to_vec();
+    Ok(Some((request, complete)))
+}
+
+pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(Request, usize)>, NoRequest> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
     let malformed = NoRequest::Refused(400, "the request head is malformed");
@@ -186,7 +201,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Request, usize)>, NoRequest> {
     Ok(Some((request, head_bytes)))
 }
 
-fn body_length(request: &Request) -> Result<usize, NoRequest> {
+pub(crate) fn body_length(request: &Request) -> Result<usize, NoRequest> {
     if request.header("transfer-encoding").is_some() {
         return Err(NoRequest::Refused(411, "the request body needs a Content-Length"));
     }
@@ -228,10 +243,15 @@ impl Response {
 
     /// Head and body in one piece.
     pub(crate) fn bytes(&self, close: bool) -> Vec<u8> {
-        let length = format!("content-length: {}\r\n{}", self.body.len(), self.more_headers);
-        let mut bytes = head(self.status, self.content_type, &length, close);
+        let mut bytes = self.head_bytes(self.body.len(), close);
         bytes.extend_from_slice(self.body.as_bytes());
         bytes
+    }
+
+    /// Its head, before a body of this length.
+    pub(crate) fn head_bytes(&self, body_bytes: usize, close: bool) -> Vec<u8> {
+        let length = format!("content-length: {body_bytes}\r\n{}", self.more_headers);
+        head(self.status, self.content_type, &length, close)
     }
 }
 

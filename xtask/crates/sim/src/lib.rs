@@ -3,7 +3,8 @@
 //! A real HTTP server whose engine behaves like one on a GPU: it batches, it prefills in chunks,
 //! its KV cache fills up and its prefix cache hits. It serves three purposes: to try servegate
 //! out without a GPU, to test servegate against every fault that a server can have, and to be
-//! the truth that a client's measurements are judged against (see [`truth`]).
+//! the truth that a client's measurements are judged against (see [`truth`], and [`fixed`] for the
+//! server that does nothing else).
 //!
 //! Times come only from the engine's cost model and the machine; nothing in here may make an
 //! answer seem earlier or faster than it was.
@@ -14,6 +15,10 @@ mod control;
 mod driver;
 pub mod engine;
 pub mod fault;
+pub mod fixed;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod generate;
 mod gpu;
 mod http;

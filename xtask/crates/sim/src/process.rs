@@ -4,16 +4,19 @@ use std::error::Error as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::{Config, SimArgs};
 use crate::fault::Fault;
+use crate::fixed::{self, Schedule};
 use crate::server;
 
 /// How long an orphan lives if nobody ends it, in seconds: longer than any test, shorter than a
@@ -52,6 +55,10 @@ enum Failed {
     Runtime(#[source] io::Error),
     #[error("cannot leave an orphan")]
     Orphan(#[source] io::Error),
+    #[error("cannot run on CPU {0} alone")]
+    Pin(usize, #[source] io::Error),
+    #[error("a server with a fixed schedule has no faults")]
+    FaultsOnSchedule,
     #[error(transparent)]
     Serve(#[from] io::Error),
     #[error("{OOM_LINE}")]
@@ -71,6 +78,12 @@ fn run(args: &SimArgs) -> Result<(), Failed> {
         leave_orphan().map_err(Failed::Orphan)?;
     }
     raise_file_limit();
+    if let Some(cpu) = args.pin {
+        pin(cpu).map_err(|error| Failed::Pin(cpu, error))?;
+    }
+    if let Some(schedule) = args.schedule() {
+        return serve_schedule(args, schedule);
+    }
     // One thread: what the truth log says is then not blurred by hand-overs between threads.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failed::Runtime)?.block_on(listen(args))
@@ -90,6 +103,44 @@ async fn listen(args: &SimArgs) -> Result<(), Failed> {
     server::run(listener, app, stopped).await?;
     log("stopped");
     Ok(())
+}
+
+/// Serves on a fixed schedule. Signals have a thread of their own, which sleeps until one comes.
+fn serve_schedule(args: &SimArgs, schedule: Schedule) -> Result<(), Failed> {
+    if !args.config.faults.is_empty() {
+        return Err(Failed::FaultsOnSchedule);
+    }
+    let wake = Arc::new(fixed::stopper()?);
+    let (heard, listening) = mpsc::channel();
+    let (config, waker) = (args.config.clone(), Arc::clone(&wake));
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let signals = Signals::new(&config)?;
+            // If nobody waits for it, the server has failed already.
+            let _ended = heard.send(());
+            let (stop, _stopped) = watch::channel(false);
+            signals.forward(stop).await;
+            waker.write(1)?;
+            Ok::<_, io::Error>(())
+        })
+    });
+    // Before the port is open: whoever sees it open may send signals.
+    listening.recv().map_err(|gone| Failed::Runtime(io::Error::other(gone)))?;
+    let wanted = SocketAddr::new(args.host, args.port);
+    let listener = fixed::bind(wanted).map_err(|e| Failed::Listen(wanted, e))?;
+    announce(listener.local_addr().map_err(|e| Failed::Listen(wanted, e))?)?;
+    log(&format!("serving `{}` on a fixed schedule", args.config.model));
+    fixed::serve(listener, args.config.clone(), schedule, &wake)?;
+    log("stopped");
+    Ok(())
+}
+
+/// Keeps this thread, and those that it starts, on one CPU.
+fn pin(cpu: usize) -> io::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
 }
 
 /// A connection is an open file, and the usual limit of 1024 is less than a load may need.

@@ -10,7 +10,7 @@ use crate::decode::Decoded;
 use crate::document::{self, Path, Segment};
 use crate::expand::AnnounceField;
 use crate::fault::Fault;
-use crate::runner::{Measure, ReportField};
+use crate::runner::{Judge, Measure, ReportField};
 use crate::skill::{Scope, Skill};
 use crate::step::{List, Step};
 use crate::suggest;
@@ -170,7 +170,7 @@ fn parameters_of(step: &Step, path: &[Segment], to: &mut Reporter<'_>) {
             }
         }
         Step::Compare(compare) => several(&compare.metrics, path, "metrics", to),
-        Step::Judge(judge) => several(&judge.metrics, path, "metrics", to),
+        Step::Judge(judge) => self::judge(judge, path, to),
         Step::WriteReports(reports) => several(&reports.formats, path, "formats", to),
         Step::Verify(verify) => {
             several(&verify.wanted(), path, "rungs", to);
@@ -181,6 +181,16 @@ fn parameters_of(step: &Step, path: &[Segment], to: &mut Reporter<'_>) {
             }
         }
         Step::CheckGpu(_) | Step::Launch(_) | Step::Stop(_) => {}
+    }
+}
+
+fn judge(judge: &Judge, path: &[Segment], to: &mut Reporter<'_>) {
+    several(&judge.metrics, path, "metrics", to);
+    for (key, message) in judge.faults() {
+        // An empty list is told as one, above.
+        if key != "metrics" {
+            to.report(&below(path, key), message, None);
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! From skills without faults to the steps of a session, in order.
 
 use domain::framework::{Backend, Framework};
-use domain::profile::Profile;
+use domain::profile::{Compat, Dataset, Profile};
 use domain::target::Target;
 
+use crate::experiment::{self, Ends, Experiment};
 use crate::graph::Graph;
 use crate::plan::{Need, Phase, Place, Plan, PlannedRun, PlannedSkill, PlannedStep};
 use crate::resolve::Request;
@@ -76,6 +77,7 @@ fn parameters(run: &PlannedRun) -> String {
         warmup_requests,
         seed: _,
         ignore_eos,
+        workload,
     } = &run.profile;
     let rate = match request_rate.per_second() {
         Some(rate) => format!("{rate} requests/s ({arrivals})"),
@@ -84,12 +86,28 @@ fn parameters(run: &PlannedRun) -> String {
     let limit = max_concurrency.map(|most| format!(", at most {most} in flight"));
     let warm_up = (0 < *warmup_requests).then(|| format!(", {warmup_requests} to warm up"));
     let eos = (!ignore_eos).then(|| ", answers may end early".to_owned());
-    let extras = [limit, warm_up, eos].into_iter().flatten().collect::<String>();
-    format!(
-        "{num_prompts} prompts of {dataset_name}, {random_input_len} in and {random_output_len} out, \
-         range ratio {random_range_ratio}, {rate}{extras}, seed {}",
-        run.seed
-    )
+    let compat = (workload.compat != Compat::NEWEST)
+        .then(|| format!(", as the Python tool {} does", workload.compat));
+    let extras = [limit, warm_up, eos, compat].into_iter().flatten().collect::<String>();
+    let prompts = match dataset_name {
+        Dataset::Random | Dataset::RandomIds => format!(
+            "{num_prompts} prompts of {dataset_name}, {random_input_len} in and \
+             {random_output_len} out, range ratio {random_range_ratio}"
+        ),
+        Dataset::Sharegpt | Dataset::Custom => format!("{num_prompts} prompts of {dataset_name}"),
+        Dataset::GeneratedSharedPrefix => {
+            let gsp = &workload.gsp;
+            format!(
+                "{} groups of {} prompts of {dataset_name}, {} + {} in and {} out",
+                gsp.num_groups,
+                gsp.prompts_per_group,
+                gsp.system_prompt_len,
+                gsp.question_len,
+                gsp.output_len
+            )
+        }
+    };
+    format!("{prompts}, {rate}{extras}, seed {}", run.seed)
 }
 
 /// Makes the plan. Everything was checked before: this cannot fail.
@@ -97,12 +115,15 @@ pub(crate) fn plan(request: &Request, graph: &Graph<'_>, profiles: &[Profile]) -
     let session = graph.in_order(Scope::Session);
     let per_target = graph.in_order(Scope::Target);
     let per_run = graph.in_order(Scope::Run);
-    let runs = runs(request, profiles, &per_run);
+    let (targets, runs) = match &request.experiment {
+        None => (request.targets.clone(), runs(request, profiles, &per_run)),
+        Some(experiment) => in_turns(request, experiment, profiles, &per_run),
+    };
     let all = || session.iter().chain(&per_target).chain(&per_run).copied();
 
-    let mut expansion = Expansion::new(&request.targets, &runs);
+    let mut expansion = Expansion::new(&targets, &runs);
     expansion.main(&session, Place::Session);
-    for target in 0..request.targets.len() {
+    for target in 0..targets.len() {
         expansion.main(&per_target, Place::Target { target });
         for (run, _) in runs.iter().enumerate().filter(|(_, run)| run.target == target) {
             let place = Place::Run { target, run };
@@ -110,15 +131,21 @@ pub(crate) fn plan(request: &Request, graph: &Graph<'_>, profiles: &[Profile]) -
             expansion.finally(&per_run, place);
         }
         expansion.finally(&per_target, Place::Target { target });
+        if let Some(pair) = completed_pair(request, &runs, target) {
+            let looks = |step: &Step| matches!(step, Step::Judge(_));
+            all().for_each(|skill| expansion.conclude(skill, Place::Pair { pair }, looks));
+        }
     }
-    for skill in all() {
-        expansion.add(skill, &skill.conclude, Place::Session, Phase::Conclude);
-    }
+    // What compares frameworks would mix the two sides of an experiment, and its last look judges.
+    let at_the_end =
+        |step: &Step| request.experiment.is_none() || matches!(step, Step::WriteReports(_));
+    all().for_each(|skill| expansion.conclude(skill, Place::Session, at_the_end));
     expansion.finally(&session, Place::Session);
 
     let steps = expansion.steps;
     let skills = all().map(described).collect();
-    Plan { engine: request.engine, targets: request.targets.clone(), runs, skills, steps }
+    let (engine, experiment) = (request.engine, request.experiment.clone());
+    Plan { engine, experiment, targets, runs, skills, steps }
 }
 
 fn described(skill: &Skill) -> PlannedSkill {
@@ -138,11 +165,44 @@ fn runs(request: &Request, profiles: &[Profile], per_run: &[&Skill]) -> Vec<Plan
         let backend = backend(per_run, wanted.framework);
         for profile in profiles {
             for (repeat, seed) in (1..=request.runs).zip(profile.seed..=u32::MAX) {
-                runs.push(PlannedRun { target, profile: profile.clone(), repeat, seed, backend });
+                let profile = profile.clone();
+                runs.push(PlannedRun { target, profile, repeat, seed, arm: None, backend });
             }
         }
     }
     runs
+}
+
+/// The server starts of an experiment, each a target with one run.
+fn in_turns(
+    request: &Request,
+    experiment: &Experiment,
+    profiles: &[Profile],
+    per_run: &[&Skill],
+) -> (Vec<Target>, Vec<PlannedRun>) {
+    // Their numbers were checked: there is nothing to do for any others.
+    let ([baseline, candidate], [profile]) = (request.targets.as_slice(), profiles) else {
+        return (Vec::new(), Vec::new());
+    };
+    let starts = experiment.starts([baseline, candidate], profile);
+    let runs = starts.iter().enumerate().map(|(target, start)| PlannedRun {
+        target,
+        profile: profile.clone(),
+        repeat: start.arm.pair.max(1),
+        seed: start.seed,
+        arm: Some(start.arm),
+        backend: backend(per_run, start.target.framework),
+    });
+    let runs = runs.collect();
+    (starts.iter().map(|start| start.target.clone()).collect(), runs)
+}
+
+/// The pair that is complete after a target's runs, if somebody is to look at it.
+fn completed_pair(request: &Request, runs: &[PlannedRun], target: usize) -> Option<u32> {
+    let pair_of = |target: usize| Some(runs.get(target)?.arm?.pair);
+    let looked_at = request.experiment.as_ref()?.ends == Ends::WhenDecided;
+    let pair = pair_of(target).filter(|pair| looked_at && 0 < *pair)?;
+    (pair_of(target + 1) != Some(pair)).then_some(pair)
 }
 
 fn backend(per_run: &[&Skill], framework: Framework) -> Option<Backend> {
@@ -171,7 +231,7 @@ struct Expansion<'a> {
 
 impl<'a> Expansion<'a> {
     fn new(targets: &'a [Target], runs: &'a [PlannedRun]) -> Self {
-        Self { targets, runs, labels: labels(targets), steps: Vec::new() }
+        Self { targets, runs, labels: labels(targets, runs), steps: Vec::new() }
     }
 
     fn main(&mut self, skills: &[&Skill], at: Place) {
@@ -185,6 +245,12 @@ impl<'a> Expansion<'a> {
         for skill in skills.iter().rev() {
             self.add(skill, &skill.finally, at, Phase::Finally);
         }
+    }
+
+    /// Those steps of a skill's `conclude` that belong to a place.
+    fn conclude(&mut self, skill: &Skill, at: Place, belongs: impl Fn(&Step) -> bool) {
+        let steps: Vec<_> = skill.conclude.iter().filter(|step| belongs(step)).cloned().collect();
+        self.add(skill, &steps, at, Phase::Conclude);
     }
 
     fn add(&mut self, skill: &Skill, steps: &[Step], at: Place, phase: Phase) {
@@ -220,12 +286,19 @@ impl<'a> Expansion<'a> {
                 Phase::Main | Phase::Finally => {
                     provers.find(|other| other.at.contains(at)).into_iter().collect()
                 }
-                Phase::Conclude => provers.collect(),
+                Phase::Conclude => provers.filter(|other| self.is_about(at, other.at)).collect(),
             };
             found.into_iter().rev().map(|other| other.index).collect()
         };
         let need = |fact: &FactName| Need { fact: *fact, proved_by: provers(*fact) };
         step.requires().iter().map(need).collect()
+    }
+
+    /// Whether a concluding step at one place is about what was done at another.
+    fn is_about(&self, at: Place, other: Place) -> bool {
+        let Place::Pair { pair } = at else { return true };
+        let arm = other.run().and_then(|run| self.runs.get(run)?.arm);
+        arm.is_some_and(|arm| arm.pair == pair)
     }
 
     fn after(&self, skill: &Skill, position: usize, at: Place, phase: Phase) -> Vec<usize> {
@@ -260,6 +333,9 @@ impl<'a> Expansion<'a> {
     fn label(&self, at: Place) -> String {
         let target = at.target().and_then(|index| self.labels.get(index));
         let run = at.run().and_then(|index| self.runs.get(index));
+        if let Place::Pair { pair } = at {
+            return format!("pair-{pair}");
+        }
         match (target, run) {
             (None, _) => "session".to_owned(),
             (Some(target), None) => target.clone(),
@@ -270,8 +346,13 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// The framework's name, with a number where several targets have the same framework.
-fn labels(targets: &[Target]) -> Vec<String> {
+/// The framework's name, with a number where several targets have the same framework; in an
+/// experiment the side and the pair.
+fn labels(targets: &[Target], runs: &[PlannedRun]) -> Vec<String> {
+    let arms: Option<Vec<_>> = runs.iter().map(|run| run.arm.map(experiment::label)).collect();
+    if let Some(arms) = arms.filter(|arms| !arms.is_empty()) {
+        return arms;
+    }
     let same = |framework, of: &[Target]| of.iter().filter(|t| t.framework == framework).count();
     let label = |(index, target): (usize, &Target)| {
         let framework = target.framework;

@@ -80,6 +80,7 @@ impl Plan {
     fn occasion(&self, step: &PlannedStep) -> String {
         let target = self.target(step.at).map_or("", |target| target.framework.title());
         match (step.phase, step.at, self.run(step.at)) {
+            (Phase::Conclude, Place::Pair { pair }, _) => format!("After pair {pair}"),
             (Phase::Conclude, _, _) => "At the end of the session".to_owned(),
             (Phase::Main, Place::Session, _) => "First".to_owned(),
             (Phase::Finally, Place::Session, _) => "Whatever happened".to_owned(),

@@ -10,6 +10,7 @@ mod complaint;
 mod decode;
 mod document;
 mod expand;
+pub mod experiment;
 mod explain;
 pub mod fault;
 mod graph;
@@ -24,6 +25,7 @@ pub mod step;
 mod suggest;
 pub mod template;
 
+pub use experiment::{Ends, Experiment, Restart};
 pub use fault::{Fault, Faults};
 pub use plan::{Need, Phase, Place, Plan, PlannedRun, PlannedSkill, PlannedStep};
 pub use resolve::{Request, Source, check, resolve, skills};

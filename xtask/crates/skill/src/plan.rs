@@ -2,11 +2,13 @@
 
 use domain::event::StepIndex;
 use domain::framework::{Backend, EngineChoice};
+use domain::gate::Arm;
 use domain::profile::Profile;
 use domain::target::Target;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::experiment::Experiment;
 use crate::skill::{Scope, SkillId};
 use crate::step::{FactName, Step};
 
@@ -20,6 +22,8 @@ pub type TargetIndex = usize;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     pub(crate) engine: EngineChoice,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) experiment: Option<Experiment>,
     pub(crate) targets: Vec<Target>,
     pub(crate) runs: Vec<PlannedRun>,
     pub(crate) skills: Vec<PlannedSkill>,
@@ -48,11 +52,15 @@ pub struct PlannedRun {
     pub target: TargetIndex,
     /// The load, with what the command line changed in it. Its seed is the session's.
     pub profile: Profile,
-    /// Which repeat of the profile this is, from 1.
+    /// Which repeat of the profile this is, from 1; in an experiment the number of its pair.
     pub repeat: u32,
     /// The seed that this run uses: the profile's for the first repeat, and one more for each
-    /// further one, so that a repeat is not answered from a cache of the one before.
+    /// further one, so that a repeat is not answered from a cache of the one before. Both runs of
+    /// an experiment's pair have the same.
     pub seed: u32,
+    /// Its place in the experiment, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arm: Option<Arm>,
     /// The backend of the load tool for its target; absent when no step sends a load.
     pub backend: Option<Backend>,
 }
@@ -110,6 +118,11 @@ pub enum Place {
         /// The run.
         run: RunIndex,
     },
+    /// Of the two runs of an experiment's pair together.
+    Pair {
+        /// The pair, from 1.
+        pair: u32,
+    },
 }
 
 /// When a step is done.
@@ -120,7 +133,7 @@ pub enum Phase {
     Main,
     /// When its place ends, whatever happened, if a step that it cleans up after was started.
     Finally,
-    /// At the end of the session, whatever was measured.
+    /// At the end of the session or of an experiment's pair, whatever was measured.
     Conclude,
 }
 
@@ -128,7 +141,7 @@ impl Place {
     /// The target, unless it is the session as a whole.
     pub const fn target(self) -> Option<TargetIndex> {
         match self {
-            Self::Session => None,
+            Self::Session | Self::Pair { .. } => None,
             Self::Target { target } | Self::Run { target, run: _ } => Some(target),
         }
     }
@@ -136,7 +149,7 @@ impl Place {
     /// The run, if it is one.
     pub const fn run(self) -> Option<RunIndex> {
         match self {
-            Self::Session | Self::Target { .. } => None,
+            Self::Session | Self::Target { .. } | Self::Pair { .. } => None,
             Self::Run { target: _, run } => Some(run),
         }
     }
@@ -146,7 +159,7 @@ impl Place {
         match self {
             Self::Session => true,
             Self::Target { target } => inner.target() == Some(target),
-            Self::Run { .. } => inner == self,
+            Self::Run { .. } | Self::Pair { .. } => inner == self,
         }
     }
 }
@@ -167,7 +180,20 @@ impl Plan {
         &self.runs
     }
 
-    /// The frameworks to measure, in order.
+    /// The experiment, if two targets are measured in turns.
+    pub const fn experiment(&self) -> Option<&Experiment> {
+        self.experiment.as_ref()
+    }
+
+    /// The runs of an experiment's pair, in the order in which they are done.
+    pub fn pair(&self, pair: u32) -> impl Iterator<Item = (RunIndex, &PlannedRun)> {
+        let of_pair =
+            move |(_, run): &(RunIndex, &PlannedRun)| run.arm.is_some_and(|arm| arm.pair == pair);
+        self.runs.iter().enumerate().filter(of_pair)
+    }
+
+    /// The frameworks to measure, in order. In an experiment each server start is a target of its
+    /// own.
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }

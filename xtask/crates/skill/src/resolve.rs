@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{self, Reporter, item};
 use crate::decode::decode;
 use crate::expand;
+use crate::experiment::{Experiment, Restart};
 use crate::fault::{Fault, Faults};
 use crate::graph::{Graph, Read};
 use crate::plan::Plan;
@@ -54,6 +55,9 @@ pub struct Request {
     pub engine: EngineChoice,
     /// What the command line changes in every profile.
     pub overrides: LoadOverrides,
+    /// If the two targets are to be measured in turns: how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<Experiment>,
 }
 
 /// Makes the plan of a session.
@@ -69,6 +73,7 @@ pub fn resolve(request: &Request) -> Result<Plan, Faults> {
     paths(request, &mut faults);
     let profiles = chosen_profiles(request, &graph, &mut faults);
     counts(request, &profiles, &mut faults);
+    experiment(request, &profiles, &mut faults);
     targets(request, &graph, &mut faults);
     Faults::none_of(faults)?;
     Ok(expand::plan(request, &graph, &profiles))
@@ -246,6 +251,40 @@ fn data(request: &Request, profiles: &[Profile], faults: &mut Vec<Fault>) {
         let hint = "leave out `--dataset-path`, or use `--dataset-name random`";
         faults.push(Fault::asked(message).hinted(Some(hint.to_owned())));
     }
+}
+
+/// An experiment has two sides, one load, and no repeats but its pairs.
+fn experiment(request: &Request, profiles: &[Profile], faults: &mut Vec<Fault>) {
+    let Some(experiment) = &request.experiment else { return };
+    let shape = [request.targets.len(), request.profiles.len()];
+    if shape != [2, 1] || request.runs != 1 {
+        faults.push(Fault::asked(format!(
+            "an experiment has 2 targets, 1 profile and 1 run of each, not {}, {} and {}",
+            shape[0], shape[1], request.runs
+        )));
+    }
+    let most = u32::try_from(MAX_RUNS / 2 - 1).unwrap_or(u32::MAX);
+    if !(1..=most).contains(&experiment.pairs) {
+        let message =
+            format!("{} pairs are asked for; from 1 to {most} can be done", experiment.pairs);
+        faults.push(Fault::asked(message));
+    }
+    for profile in profiles.iter().filter(|of| of.seed.checked_add(experiment.pairs).is_none()) {
+        let message =
+            format!("seed {} leaves no seeds for {} pairs", profile.seed, experiment.pairs);
+        faults.push(Fault::asked(message));
+    }
+    let attached = request.targets.iter().any(|target| target.url.is_some());
+    let started = request.targets.iter().any(|target| target.url.is_none());
+    let unlike = match experiment.restart {
+        Restart::PerRun if attached => "a running server cannot be started anew for every run",
+        Restart::Never if started => {
+            "servers that run through the whole experiment are not started"
+        }
+        Restart::PerRun | Restart::Never => return,
+    };
+    let hint = "with `--restart never` give `--baseline-url` and `--candidate-url`, else neither";
+    faults.push(Fault::asked(unlike).hinted(Some(hint.to_owned())));
 }
 
 /// The frameworks asked for can be started, or attached to, and loaded.

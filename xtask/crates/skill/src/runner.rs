@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use domain::framework::{Backend, Framework};
 use domain::metric::Metric;
-use domain::units::Span;
+use domain::units::{Percent, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +33,29 @@ pub struct Measure {
     pub investigate_after: Span,
     /// A run is ended only after this long.
     pub deadline: Span,
+    /// A run whose load client was later than this does not count.
+    #[serde(default = "usual_lag")]
+    pub lag_budget: LagBudget,
     /// Runs of a profile that it takes to see whether results agree; fewer are done if fewer are
     /// asked for, and `servegate plan` says so.
     pub runs_for_consistency: u32,
+}
+
+/// How late the load client may be, at the 99th percentile: a share of the metric that its lag
+/// falsifies, or a time, whichever is larger.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LagBudget {
+    /// The share: of the median time to first token for sending, of the median time between
+    /// tokens for reading.
+    pub share: Percent,
+    /// What is allowed in any case.
+    pub at_least: Span,
+}
+
+/// What is meant where nothing is said, which was all there was before it could be said.
+const fn usual_lag() -> LagBudget {
+    LagBudget { share: Percent::ONE, at_least: Span(Duration::from_millis(1)) }
 }
 
 /// `after-run`: save the raw output, read the VRAM peak, extract the key metrics.
@@ -57,13 +78,8 @@ pub struct Compare {
     pub metrics: Vec<Metric>,
 }
 
-/// `judge`: compare with the baselines, where asked to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Judge {
-    /// Metrics that are judged.
-    pub metrics: Vec<Metric>,
-}
+/// `judge`: compare with the baselines, where asked to. All its parameters are the gate's rule.
+pub use domain::gate::Rule as Judge;
 
 /// `write-reports`: JUnit and Markdown into the session's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

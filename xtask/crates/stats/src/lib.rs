@@ -3,8 +3,10 @@
 //! Everything here is a pure function of recorded data: no file, no clock, no server. A number
 //! that the data do not give is absent; it is never zero, and it is never guessed.
 
-pub mod baseline;
+pub mod certificate;
 pub mod compare;
+pub mod gate;
+pub mod goodput;
 pub mod metrics;
 mod sameness;
 pub mod samples;
@@ -12,6 +14,7 @@ pub mod summary;
 #[cfg(test)]
 mod testing;
 
-pub use baseline::{judge, key};
 pub use compare::{Comparison, compare};
+pub use gate::key;
+pub use goodput::{Goodput, Slo, goodput};
 pub use summary::{Observation, summarise};

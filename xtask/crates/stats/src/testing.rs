@@ -16,11 +16,12 @@ pub(crate) const MS: u64 = 1_000_000;
 
 /// A completed request whose chunks arrived at `chunks_ms` and whose answer ended with the last.
 pub(crate) fn completed(index: u32, sent_ms: u64, chunks_ms: &[u64], tokens: u32) -> RequestRecord {
-    let chunk = |at: &u64| Chunk { at_ns: at * MS, tokens: None };
+    let chunk = |at: &u64| Chunk { at_ns: at * MS, late_ns: None, tokens: None };
     RequestRecord {
         index,
         due_ns: Some(sent_ms * MS),
         sent_ns: Some(sent_ms * MS),
+        write_ns: None,
         connect_ns: None,
         chunks: chunks_ms.iter().map(chunk).collect(),
         done_ns: chunks_ms.last().map(|at| at * MS),
@@ -30,6 +31,7 @@ pub(crate) fn completed(index: u32, sent_ms: u64, chunks_ms: &[u64], tokens: u32
         asked_tokens: tokens,
         server_output_tokens: Some(tokens),
         reported_output_tokens: None,
+        server_times: None,
         status: Some(200),
         pings: 0,
         failure: None,
@@ -54,6 +56,7 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
         model: "sim/tiny".to_owned(),
         profile: profile(),
         repeat: 1,
+        arm: None,
         seed: 42,
         engine: Engine::Native,
         engine_version: "0.1.0".to_owned(),
@@ -73,6 +76,7 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
         vram: None,
         request_set: Some("aa11".to_owned()),
         client: None,
+        error_bound: None,
         anomalies: Vec::new(),
         environment: Environment {
             servegate: "0.1.0".to_owned(),
@@ -82,6 +86,7 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
             cpus: 2,
             driver: None,
             gpus: Vec::new(),
+            gpu_setups: Vec::new(),
             load_1m: None,
         },
         raw: "sim/smoke-20261124T031500Z.txt".to_owned(),
@@ -104,5 +109,6 @@ fn profile() -> Profile {
         warmup_requests: 1,
         seed: 42,
         ignore_eos: true,
+        workload: domain::profile::Workload::USUAL,
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! What it means is decided in `commands`, once everything is known.
 
+mod certify;
+pub mod load;
 mod load_flags;
+mod trial;
 
 use std::path::PathBuf;
 
@@ -11,7 +14,10 @@ use domain::framework::{EngineChoice, Framework};
 use domain::target::Device;
 use domain::units::Span;
 
+pub use certify::{CertifyArgs, Cores, PeersArgs};
+pub use load::LoadArgs;
 pub use load_flags::LoadFlags;
+pub use trial::{AbArgs, CalibrateArgs, Own, TrialArgs};
 
 /// Benchmarks LLM serving frameworks under identical conditions, and says whether the numbers
 /// can be believed.
@@ -35,7 +41,9 @@ pub struct Cli {
 pub enum Command {
     /// Check the GPU, set a framework up, run the benchmark, save and judge the result
     Bench(Box<BenchArgs>),
-    /// Send a load to a running server with the native engine, and print its result block
+    /// Load a running server; a drop-in for `python3 -m sglang.benchmark.serving`
+    // The last of a repeated flag counts, as with argparse.
+    #[command(args_override_self = true)]
     Load(Box<LoadArgs>),
     /// Check whether the GPU and the host are fit to measure on
     Health(HealthArgs),
@@ -43,9 +51,15 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Show what `bench` would run, in which order and why; touches nothing
     Plan(Box<BenchArgs>),
+    /// Judge recorded runs, or a file of pairs
+    Gate(GateArgs),
+    /// Measure a baseline and a candidate in turns until the gate can decide
+    Ab(Box<AbArgs>),
+    /// Measure how often the gate is wrong on this machine, and what it finds
+    Calibrate(Box<CalibrateArgs>),
     /// Compare frameworks from recorded runs
     Compare(CompareArgs),
-    /// List, show or accept stored baselines
+    /// List, show, accept or draw stored baselines
     Baseline(BaselineArgs),
     /// Remake a report of a recorded session
     Report(ReportArgs),
@@ -53,6 +67,11 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Check skills, print their schema, draw the state machine
     Skill(SkillArgs),
+    /// Measure how wrong the load client is on this machine, against a server that knows
+    Certify(CertifyArgs),
+    /// Compare load clients on the same truth server and cores
+    #[command(hide = true)]
+    Peers(PeersArgs),
     /// Run the simulated server alone
     // What a target passes through comes last and wins, as it does with real frameworks.
     #[command(args_override_self = true)]
@@ -165,6 +184,9 @@ pub struct JudgeArgs {
     /// Compare with the baseline, and let the verdict decide the exit code
     #[arg(long)]
     pub gate: bool,
+    /// With --gate: let a stored baseline fail a change too; such gates cry wolf
+    #[arg(long, requires = "gate")]
+    pub allow_stored: bool,
     /// With --gate: an inconclusive verdict ends with exit code 2
     #[arg(long, requires = "gate")]
     pub strict: bool,
@@ -180,37 +202,6 @@ pub struct OutputArgs {
     /// Also write the JUnit report to this file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Print the result as JSON on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `load`.
-#[derive(Debug, Args)]
-pub struct LoadArgs {
-    /// Base URL of the server, without `/v1`
-    #[arg(long, value_name = "URL", conflicts_with_all = ["host", "port"])]
-    pub base_url: Option<String>,
-    /// Host of the server
-    #[arg(long, default_value = "127.0.0.1")]
-    pub host: String,
-    /// Port of the server
-    #[arg(long, default_value_t = 30000)]
-    pub port: u16,
-    /// Backend: sglang, sglang-oai, sglang-oai-chat, vllm, vllm-chat, lmdeploy, lmdeploy-chat, openai, openai-chat, ollama
-    #[arg(long, default_value = "sglang")]
-    pub backend: domain::framework::Backend,
-    /// Model to put into requests [default: the first that the server lists]
-    #[arg(long)]
-    pub model: Option<String>,
-    /// Folder with tokenizer.json [default: the one built in]
-    #[arg(long, value_name = "DIR")]
-    pub tokenizer: Option<PathBuf>,
-    #[command(flatten)]
-    pub load: LoadFlags,
-    /// Also write per-request records to this file (gzipped JSON lines)
-    #[arg(long, value_name = "FILE")]
-    pub records: Option<PathBuf>,
     /// Print the result as JSON on stdout
     #[arg(long)]
     pub json: bool,
@@ -265,6 +256,40 @@ pub struct CompareArgs {
     pub html: Option<PathBuf>,
 }
 
+/// `gate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A file of pairs:
+  {\"metrics\": {\"output_throughput\": {\"class\": \"mean\", \"better\": \"higher\",
+    \"baseline\": [101.2, 99.8, 100.4], \"candidate\": [95.1, 96.0, 94.4], \"history_sd\": 0.0155}}}
+Values stand in the order of the pairs. history_sd is the standard deviation of the log-ratio of a
+pair by earlier sessions; history_pairs, how many pairs it is from [20].")]
+pub struct GateArgs {
+    #[command(flatten)]
+    pub places: Places,
+    /// The newest session, one session, or the session to compare with and the one to judge
+    #[arg(value_name = "SESSION", num_args = 0..=2, conflicts_with = "pairs")]
+    pub sessions: Vec<String>,
+    /// Judge the pairs in this file instead
+    #[arg(long, value_name = "FILE")]
+    pub pairs: Option<PathBuf>,
+    /// Compare with this baseline: a summary or baseline file [default: the stored one]
+    #[arg(long, value_name = "FILE", conflicts_with = "pairs")]
+    pub baseline: Option<PathBuf>,
+    /// Let a stored baseline fail a change too; such gates cry wolf
+    #[arg(long)]
+    pub allow_stored: bool,
+    /// An inconclusive verdict ends with exit code 2
+    #[arg(long)]
+    pub strict: bool,
+    /// A missing baseline ends with exit code 3
+    #[arg(long)]
+    pub require_baseline: bool,
+    /// Print the verdict and every look as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `baseline`.
 #[derive(Debug, Args)]
 pub struct BaselineArgs {
@@ -286,10 +311,18 @@ pub enum BaselineCommand {
         /// The key, as `baseline list` prints it
         key: String,
     },
-    /// Make a session's runs the baseline of their keys
+    /// Make a session's runs the newest of their keys' baselines
     Accept {
         /// The session [default: the newest]
         session: Option<String>,
+        /// Why, where the gate has not called the session pass or improved
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Show a key's sessions in time, and where they changed for good
+    History {
+        /// The key, as `baseline list` prints it
+        key: String,
     },
 }
 
@@ -389,6 +422,8 @@ pub enum Generated {
     StateDiagram,
     /// Table of the exit codes
     ExitCodes,
+    /// Table of the flags of `load`
+    LoadFlags,
     /// Names of the tasks, one a line
     Tasks,
 }

@@ -1,57 +1,82 @@
-//! `baseline list`, `show`, `accept`.
+//! `baseline list`, `show`, `accept`, `history`.
 
 use anyhow::anyhow;
 use domain::exit::Exit;
 use domain::metric::Metric;
+use domain::summary::RunSummary;
+use domain::verdict::Verdict;
 use report::SessionView;
+use report::history::{Drawn, draw};
+use stats::gate::{change_points, ratios};
 
-use crate::baselines;
+use crate::baselines::{self, Acceptance, Baseline};
 use crate::cli::{BaselineArgs, BaselineCommand};
+use crate::clock::now;
 use crate::commands::{print, recorded};
 use crate::failure::Failure;
-use crate::store::Results;
+use crate::store::{Results, read_entries};
 
 /// Carries it out.
 pub fn run(args: &BaselineArgs) -> Result<Exit, Failure> {
     let results = Results::at(&args.results);
-    match &args.command {
+    let text = match &args.command {
         BaselineCommand::List => list(&results),
-        BaselineCommand::Show { key } => show(&results, key),
-        BaselineCommand::Accept { session } => accept(&results, session.as_deref()),
-    }
-}
-
-fn list(results: &Results) -> Result<Exit, Failure> {
-    let mut text = String::new();
-    for (key, runs) in stored(results)? {
-        let newest = runs.iter().map(|run| run.finished).max();
-        let newest = newest.map_or_else(|| "never".to_owned(), |at| at.to_string());
-        text.push_str(&format!("{key}\t{} runs, newest {newest}\n", runs.len()));
-    }
+        BaselineCommand::Show { key } => show(&stored(&results, key)?),
+        BaselineCommand::Accept { session, reason } => {
+            accept(&results, session.as_deref(), reason.as_deref())?
+        }
+        BaselineCommand::History { key } => history(&results, &stored(&results, key)?)?,
+    };
     print(&text)?;
     Ok(Exit::Done)
 }
 
-fn show(results: &Results, key: &str) -> Result<Exit, Failure> {
-    let runs = baselines::load(results, None, key)?;
-    if runs.is_empty() {
-        let error = anyhow!("no baseline for `{key}`");
-        return Err(Failure::usage(error).with_hint("`baseline list` prints the keys".to_owned()));
-    }
-    let mut text = format!("{key}\n");
+/// One line a file, also for those that cannot be read.
+fn list(results: &Results) -> String {
+    let line = |file: &std::path::PathBuf| match baselines::read(file) {
+        Ok(baseline) => {
+            let runs = baseline.runs();
+            let newest = runs.iter().map(|run| run.finished).max();
+            let newest = newest.map_or_else(|| "never".to_owned(), |at| at.to_string());
+            let (sessions, runs) = (baseline.sessions.len(), runs.len());
+            format!("{}\t{sessions} sessions, {runs} runs, newest {newest}\n", baseline.key)
+        }
+        Err(bad) => format!("{}\tUNUSABLE: {bad}\n", file.display()),
+    };
+    baselines::files(results).iter().map(line).collect()
+}
+
+fn stored(results: &Results, key: &str) -> Result<Baseline, Failure> {
+    let baseline = baselines::stored(results, key).map_err(Failure::not_measured)?;
+    baseline.ok_or_else(|| {
+        Failure::usage(anyhow!("no baseline for `{key}`"))
+            .with_hint("`baseline list` prints the keys".to_owned())
+    })
+}
+
+fn show(baseline: &Baseline) -> String {
+    let mut text = format!("{}\n", baseline.key);
     for metric in Metric::KEY {
-        let values = runs.iter().map(|run| match run.metric(metric) {
+        let values = baseline.runs().into_iter().map(|run| match run.metric(metric) {
             Some(value) => format!("{value:.2}"),
             None => "n/a".to_owned(),
         });
         let values = values.collect::<Vec<_>>().join("  ");
         text.push_str(&format!("{metric:<28} {:<6} {values}\n", metric.card().unit));
     }
-    print(&text)?;
-    Ok(Exit::Done)
+    for Acceptance { session, at, verdict, reason } in &baseline.log {
+        let verdict = verdict.map_or_else(|| "not judged".to_owned(), |said| said.to_string());
+        text.push_str(&format!("accepted {at}: {session} ({verdict}): {reason}\n"));
+    }
+    text
 }
 
-fn accept(results: &Results, session: Option<&str>) -> Result<Exit, Failure> {
+/// Accepts each key of a session, or none of them.
+fn accept(
+    results: &Results,
+    session: Option<&str>,
+    reason: Option<&str>,
+) -> Result<String, Failure> {
     let (folder, entries) = recorded(results, session)?;
     let view = SessionView::fold(&entries);
     let runs: Vec<_> = view.runs.iter().map(|run| &run.summary).collect();
@@ -59,27 +84,85 @@ fn accept(results: &Results, session: Option<&str>) -> Result<Exit, Failure> {
         let error = anyhow!("the session `{}` has no run that counts", folder.id());
         return Err(Failure::usage(error));
     }
-    let mut text = String::new();
+    let mut accepted = Vec::new();
     for (key, runs) in baselines::by_key(&runs) {
-        baselines::accept(results, &key, &runs)?;
-        text.push_str(&format!("{key}: {} runs accepted\n", runs.len()));
+        let judgement = view.judgements.iter().find(|judgement| judgement.key == key);
+        let verdict = judgement.map(|judgement| judgement.verdict);
+        let known = baselines::stored(results, &key).map_err(Failure::not_measured)?;
+        let why = why(&key, verdict, reason, known.is_some())?;
+        let session = folder.id().to_owned();
+        accepted.push((key, runs, Acceptance { session, at: now(), verdict, reason: why }));
     }
-    print(&text)?;
-    Ok(Exit::Done)
+    let mut text = String::new();
+    for (key, runs, acceptance) in accepted {
+        text.push_str(&format!("{key}: {} runs accepted: {}\n", runs.len(), acceptance.reason));
+        baselines::accept(results, &key, &runs, acceptance)?;
+    }
+    Ok(text)
 }
 
-/// Every stored baseline with its key, by file name.
-fn stored(results: &Results) -> Result<Vec<(String, Vec<domain::summary::RunSummary>)>, Failure> {
-    let Ok(listing) = std::fs::read_dir(results.baselines()) else { return Ok(Vec::new()) };
-    let mut files: Vec<_> = listing.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    let mut stored = Vec::new();
-    for file in files {
-        let runs = baselines::read(&file)?;
-        if let Some(first) = runs.first() {
-            stored.push((stats::baseline::key(first), runs));
+/// Why a session may become the newest of a baseline. What is accepted is what later changes are
+/// held against, so it takes a verdict or somebody's word.
+fn why(
+    key: &str,
+    verdict: Option<Verdict>,
+    reason: Option<&str>,
+    known: bool,
+) -> Result<String, Failure> {
+    if let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) {
+        return Ok(reason.to_owned());
+    }
+    match verdict {
+        Some(verdict @ (Verdict::Pass | Verdict::Improved)) => {
+            Ok(format!("the gate said {verdict}"))
+        }
+        Some(Verdict::MissingBaseline) | None if !known => Ok("the first of its key".to_owned()),
+        said => {
+            let said = said.map_or_else(|| "nothing".to_owned(), |said| said.to_string());
+            let error = anyhow!("`{key}` has a baseline, and of this session the gate said {said}");
+            let hint = "say why it should be the baseline all the same with `--reason`";
+            Err(Failure::usage(error).with_hint(hint.to_owned()))
         }
     }
-    Ok(stored)
+}
+
+/// Draws the key's metrics over its stored and its recorded sessions.
+fn history(results: &Results, baseline: &Baseline) -> Result<String, Failure> {
+    let mut sessions: Vec<(String, Vec<RunSummary>)> = baseline
+        .sessions
+        .iter()
+        .map(|stored| (stored.session.clone(), stored.runs.clone()))
+        .collect();
+    for folder in results.sessions()? {
+        let known = sessions.iter().any(|(session, _)| session == folder.id());
+        // A journal that cannot be read is told by `report`; it has no place in a series.
+        let Some(entries) = read_entries(&folder.journal()).ok().filter(|_| !known) else {
+            continue;
+        };
+        let runs = SessionView::fold(&entries).runs.into_iter().map(|run| run.summary);
+        let runs: Vec<_> = runs.filter(|run| stats::key(run) == baseline.key).collect();
+        if !runs.is_empty() {
+            sessions.push((folder.id().to_owned(), runs));
+        }
+    }
+    sessions.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let text = Metric::KEY.into_iter().map(|metric| drawn(metric, &sessions));
+    Ok(format!("{}: {} sessions\n\n", baseline.key, sessions.len())
+        + &text.collect::<Vec<_>>().join("\n"))
+}
+
+fn drawn(metric: Metric, sessions: &[(String, Vec<RunSummary>)]) -> String {
+    let runs: Vec<Vec<&RunSummary>> =
+        sessions.iter().map(|(_, runs)| runs.iter().collect()).collect();
+    let by_session: Vec<&[&RunSummary]> = runs.iter().map(Vec::as_slice).collect();
+    let known = sessions.iter().zip(ratios(metric, &by_session));
+    let known = known.filter_map(|((session, _), ratio)| Some((session.clone(), ratio?)));
+    let (sessions, ratios): (Vec<String>, Vec<f64>) = known.unzip();
+    let title = format!("{metric} ({})", metric.card().unit);
+    draw(&Drawn {
+        title: &title,
+        sessions: &sessions,
+        ratios: &ratios,
+        changes: &change_points(&ratios),
+    })
 }

@@ -45,6 +45,13 @@ pub(crate) fn conclude(session: &Session) -> Result<(), Failure> {
     if session.order.options.json {
         return print(&json(&view)?);
     }
+    // A table across frameworks would mix the two sides of an experiment.
+    if session.plan.experiment().is_some() {
+        return view
+            .judgements
+            .iter()
+            .try_for_each(|judgement| print(&report::experiment::result(judgement)));
+    }
     let runs: Vec<_> = view.runs.iter().map(|run| &run.summary).collect();
     if 1 < runs.len() {
         let metrics = session.compared_metrics();
@@ -63,6 +70,7 @@ fn options(args: &BenchArgs) -> Options {
         python: args.run.python.clone(),
         gate: args.judge.gate,
         baseline: args.judge.baseline.clone(),
+        allow_stored: args.judge.allow_stored,
         strictness: Strictness {
             inconclusive_fails: args.judge.strict,
             baseline_required: args.judge.require_baseline,

@@ -67,8 +67,8 @@ fn named(results: &Results, inputs: &[String]) -> Result<Vec<RunSummary>, Failur
             let entries = read_entries(&folder.journal()).map_err(Failure::usage)?;
             runs.extend(SessionView::fold(&entries).runs.into_iter().map(|run| run.summary));
         } else {
-            let summary = crate::baselines::read(Path::new(input));
-            runs.extend(summary.map_err(Failure::usage)?);
+            let baseline = crate::baselines::read(Path::new(input)).map_err(Failure::usage)?;
+            runs.extend(baseline.runs().into_iter().cloned());
         }
     }
     Ok(runs)

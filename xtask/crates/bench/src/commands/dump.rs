@@ -16,6 +16,7 @@ pub fn run(what: Generated) -> Result<Exit, Failure> {
         Generated::MetricTable => ::report::formats::metric_table(),
         Generated::StateDiagram => format!("```mermaid\n{}```\n", sequencer::phase::diagram()),
         Generated::ExitCodes => ::report::formats::exit_code_table(),
+        Generated::LoadFlags => crate::cli::load::flags::table(),
         Generated::Tasks => tasks(),
     };
     print(&text)?;

@@ -1,11 +1,16 @@
 //! One file a command: what was typed, given a meaning and carried out.
 
+mod ab;
 mod baseline;
 mod bench;
+mod calibrate;
+mod certify;
 mod compare;
 mod dump;
+mod gate;
 mod health;
 mod load;
+mod peers;
 mod report;
 mod resume;
 mod serve;
@@ -30,11 +35,16 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
         Command::Health(args) => health::run(&args),
         Command::Serve(args) => asynchronous(serve::run(&args)),
         Command::Plan(args) => bench::explain(&args),
+        Command::Gate(args) => gate::run(&args),
+        Command::Ab(args) => asynchronous(ab::run(&args)),
+        Command::Calibrate(args) => asynchronous(calibrate::run(&args)),
         Command::Compare(args) => compare::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Resume(args) => asynchronous(resume::run(&args)),
         Command::Skill(args) => skill::run(&args),
+        Command::Certify(args) => certify::run(&args),
+        Command::Peers(args) => peers::run(&args),
         Command::Sim(args) => {
             // `main` runs it itself; it has exit codes of its own.
             let ended = sim::main_loop(*args);

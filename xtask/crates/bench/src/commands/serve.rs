@@ -29,6 +29,7 @@ pub async fn run(args: &ServeArgs) -> Result<Exit, Failure> {
         runs: 1,
         engine: EngineChoice::Native,
         overrides: LoadOverrides::default(),
+        experiment: None,
     };
     let plan = ::skill::resolve(&request).map_err(Failure::usage)?;
     let order = Order { request, options: options(args) };
@@ -53,6 +54,7 @@ fn options(args: &ServeArgs) -> Options {
         python: None,
         gate: false,
         baseline: None,
+        allow_stored: false,
         strictness: Strictness { inconclusive_fails: false, baseline_required: false },
         junit: None,
         json: false,

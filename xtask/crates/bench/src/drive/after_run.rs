@@ -24,7 +24,8 @@ pub(super) async fn perform(
         return Err(super::unproved(FactName::Measured));
     };
     let saved = summary::save(session, live, planned, &record, true)?;
-    if !session.order.options.json {
+    // The result of an experiment is its verdict, not its runs one by one.
+    if !session.order.options.json && session.plan.experiment().is_none() {
         let text = report::run_report::render(&after.report, &saved);
         let text = text.map_err(|error| failed(FailureClass::Client, error))?;
         // The run is saved: a full or closed stdout does not make it a bad one.

@@ -3,8 +3,8 @@
 use domain::anomaly::Anomaly;
 use domain::event::{FailureClass, Outcome, StepFailure};
 use domain::facts::RungOutcome;
-use skill::FactName;
 use skill::runner::BeforeRun;
+use skill::{FactName, PlannedStep};
 
 use super::{Live, failed, unrecorded};
 use crate::session::Session;
@@ -13,8 +13,10 @@ use crate::session::Session;
 pub(super) async fn perform(
     session: &Session,
     live: &mut Live,
+    planned: &PlannedStep,
     before: &BeforeRun,
 ) -> Result<Outcome, StepFailure> {
+    let temperature_c = super::ab::cool_down(session, live, planned).await?;
     let (Some((_, server)), Some(endpoint)) = (&live.verified, &live.endpoint) else {
         return Err(super::unproved(FactName::ServerVerified));
     };
@@ -29,5 +31,5 @@ pub(super) async fn perform(
         }
         rungs.push(flushed);
     }
-    Ok(Outcome::Prepared { vram_mib: session.vram_used_mib(), rungs })
+    Ok(Outcome::Prepared { vram_mib: session.vram_used_mib(), rungs, temperature_c })
 }

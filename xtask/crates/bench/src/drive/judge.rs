@@ -1,11 +1,11 @@
 //! `judge`: compare the session's runs with their baselines, where asked to.
 
-use domain::event::{FailureClass, Outcome, StepFailure};
+use domain::event::{Outcome, StepFailure};
+use domain::gate::Basis;
 use report::SessionView;
 use skill::runner::Judge;
 
-use super::failed;
-use crate::baselines;
+use crate::baselines::Judging;
 use crate::session::Session;
 
 /// Judges each key of the session.
@@ -16,14 +16,12 @@ pub(super) fn perform(session: &Session, judge: &Judge) -> Result<Outcome, StepF
     }
     let view = SessionView::fold(&session.recorder.entries());
     let runs: Vec<_> = view.runs.iter().map(|run| &run.summary).collect();
-    let judgements = baselines::by_key(&runs)
-        .into_iter()
-        .map(|(key, candidate)| {
-            let baseline = baselines::load(&session.results, options.baseline.as_deref(), &key)?;
-            let baseline: Vec<_> = baseline.iter().collect();
-            Ok(stats::baseline::judge(&baseline, &candidate, &judge.metrics))
-        })
-        .collect::<anyhow::Result<Vec<_>>>();
-    let judgements = judgements.map_err(|error| failed(FailureClass::Storage, error))?;
-    Ok(Outcome::Judged { judgements })
+    let judging = Judging {
+        results: &session.results,
+        rule: judge,
+        file: options.baseline.as_deref(),
+        stored: options.stored_may(),
+        interleaved: Basis::Interleaved,
+    };
+    Ok(Outcome::Judged { judgements: judging.judge(&runs) })
 }

@@ -14,10 +14,12 @@ use domain::summary::Measurement;
 use domain::timestamp::Timestamp;
 use load::Progress;
 use probe::VramSampler;
+use sequencer::run::NotCounted;
 use sequencer::{Evidence, ServerVerified};
 use serve::{Alive, Endpoint};
 use skill::runner::Measure;
 use skill::{FactName, PlannedRun, PlannedStep};
+use stats::certificate::{Budget, Rated};
 use tokio::sync::watch;
 
 use super::engine::Engine;
@@ -85,7 +87,12 @@ pub(super) async fn perform(
     let vram = watched_vram(session, sampler)?;
     note_server_trouble(session, live, kept.is_err())?;
     match kept {
-        Ok(record) => judge(session, live, planned, RunRecord { vram, ..record? }).await,
+        Ok(record) => {
+            let mut record = RunRecord { vram, ..record? };
+            let over = over_budget(run, measure, &record.measurement);
+            record.measurement.anomalies.extend(over);
+            judge(session, live, planned, record).await
+        }
         Err(failure) => {
             keep_raw_of_failed(session, run, &folder)?;
             Err(failure)
@@ -233,6 +240,19 @@ fn publish(
     })
 }
 
+/// Where the load client was later than the skill allows.
+fn over_budget(run: &PlannedRun, measure: &Measure, measured: &Measurement) -> Vec<Anomaly> {
+    let budget = Budget {
+        share: measure.lag_budget.share.fraction(),
+        at_least_ms: measure.lag_budget.at_least.0.as_secs_f64() * 1000.0,
+    };
+    let rated = match run.profile.request_rate.per_second() {
+        Some(_) => Rated::Yes,
+        None => Rated::No,
+    };
+    stats::certificate::over_budget(measured, budget, rated)
+}
+
 /// Proves `measured`, or says why the run does not count; its summary is saved either way.
 async fn judge(
     session: &Session,
@@ -259,7 +279,13 @@ async fn judge(
         }
         Err(refused) => {
             summary::save(session, live, planned, &record, false)?;
-            Err(failed(class(session, live).await, refused))
+            let class = match &refused {
+                NotCounted::ClientLate(_) => FailureClass::Client,
+                NotCounted::RequestsFailed { .. }
+                | NotCounted::Incomplete { .. }
+                | NotCounted::MetricsMissing { .. } => class(session, live).await,
+            };
+            Err(failed(class, refused))
         }
     }
 }

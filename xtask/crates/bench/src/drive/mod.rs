@@ -3,6 +3,7 @@
 //! Nothing is decided here. Each step kind has its file; the match in [`perform`] is exhaustive,
 //! so a new kind does not compile until it has one.
 
+mod ab;
 mod after_run;
 mod before_run;
 mod check_gpu;
@@ -22,7 +23,7 @@ use domain::anomaly::Anomaly;
 use domain::event::{Event, FailureClass, Outcome, StepFailure, StepIndex, StopRequest};
 use domain::exit::Exit;
 use sequencer::Directive;
-use skill::{FactName, Phase, PlannedStep, Step};
+use skill::{FactName, Phase, Place, PlannedStep, Step};
 
 use crate::commands::print;
 use crate::failure::Failure;
@@ -161,11 +162,16 @@ async fn perform(
         Step::Launch(launch) => launch::perform(session, live, planned, launch).await,
         Step::Verify(verify) => verify::perform(session, live, verify).await,
         Step::Stop(stop) => stop::perform(session, live, planned, stop).await,
-        Step::BeforeRun(before) => before_run::perform(session, live, before).await,
+        Step::BeforeRun(before) => before_run::perform(session, live, planned, before).await,
         Step::Measure(measure) => measure::perform(session, live, planned, measure).await,
         Step::AfterRun(after) => after_run::perform(session, live, planned, after).await,
         Step::Compare(compare) => compare::perform(session, compare),
-        Step::Judge(judge) => judge::perform(session, judge),
+        Step::Judge(rule) => match planned.at {
+            Place::Pair { pair } => ab::look(session, pair, rule),
+            Place::Session | Place::Target { .. } | Place::Run { .. } => {
+                judge::perform(session, rule)
+            }
+        },
         Step::WriteReports(reports) => write_reports::perform(session, reports),
     }
 }

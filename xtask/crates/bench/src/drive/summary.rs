@@ -1,11 +1,13 @@
 //! The summary of a run: what was measured, put into its context, and written down.
 
 use domain::event::{FailureClass, StepFailure};
+use domain::framework::Engine;
 use domain::summary::RunSummary;
 use skill::{FactName, PlannedStep};
 
 use super::failed;
 use super::live::{Live, RunRecord};
+use crate::certificates;
 use crate::session::Session;
 use crate::store::write_new_json;
 
@@ -38,6 +40,11 @@ fn make(
         return Err(super::unproved(FactName::Measured));
     };
     let measurement = record.measurement.clone();
+    // Certificates are of our own client.
+    let error_bound = match record.engine {
+        Engine::Native => certificates::bound(&session.results, &environment.host, &measurement),
+        Engine::Sglang => None,
+    };
     Ok(RunSummary {
         schema: RunSummary::SCHEMA,
         counts: false,
@@ -47,6 +54,7 @@ fn make(
         model: server.model.clone(),
         profile: run.profile.clone(),
         repeat: run.repeat,
+        arm: run.arm,
         seed: run.seed,
         engine: record.engine,
         engine_version: record.engine_version.clone(),
@@ -59,6 +67,7 @@ fn make(
         vram: record.vram,
         request_set: record.request_set.clone(),
         client: measurement.client,
+        error_bound,
         anomalies: measurement.anomalies,
         environment: environment.clone(),
         raw: record.raw.display().to_string(),

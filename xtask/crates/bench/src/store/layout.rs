@@ -75,6 +75,13 @@ impl Results {
         self.root.join("baselines").join(format!("{}.json", file_name(key)))
     }
 
+    /// Path of a calibration of a key, without its extension.
+    pub fn calibration_stem(&self, key: &str, at: Timestamp) -> PathBuf {
+        // The extension replaces what follows the last dot, which a key may have.
+        let name = file_name(key).replace('.', "-");
+        self.root.join("published").join(format!("calibration-{name}-{}", at.compact()))
+    }
+
     /// Folder of the stored baselines.
     pub fn baselines(&self) -> PathBuf {
         self.root.join("baselines")

@@ -169,7 +169,7 @@ fn times_are_those_of_the_read_that_brought_the_event() {
     assert_eq!(answer.feed(second.as_bytes(), 20), Need::Rest);
     assert_eq!(answer.feed(third.as_bytes(), 30), Need::Nothing);
     let outcome = answer.close(End::Closed, 40, EXACT);
-    assert_eq!(outcome.chunks, [Chunk { at_ns: 20, tokens: None }; 2]);
+    assert_eq!(outcome.chunks, [Chunk { at_ns: 20, late_ns: None, tokens: None }; 2]);
     assert_eq!(outcome.done_ns, Some(20), "the answer is complete with its end mark");
 }
 
@@ -218,4 +218,43 @@ proptest! {
             let _ = answer.close(End::Closed, 3, EXACT);
         }
     }
+}
+
+/// What became of an answer that was asked for in one piece, and of its chunks.
+fn in_one_piece(wire: Wire, body: &str) -> (Outcome, Vec<(u64, Option<u32>)>) {
+    let mut answer = Answer::new(wire, 2).delivered(Delivery::Whole);
+    let bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let half = bytes.len() - 5;
+    assert_eq!(answer.feed(&bytes.as_bytes()[..half], 10), Need::More);
+    assert_eq!(answer.feed(&bytes.as_bytes()[half..], 30), Need::Nothing);
+    let outcome = answer.close(End::Closed, 30, EXACT);
+    let chunks = outcome.chunks.iter().map(|chunk| (chunk.at_ns, chunk.tokens)).collect();
+    (outcome, chunks)
+}
+
+#[test]
+fn an_answer_in_one_piece_has_all_its_tokens_when_it_ends() {
+    let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":2}"#;
+    let bodies = [
+        // White space and lines within it mean nothing.
+        (Wire::OpenaiCompletions, format!(r#"{{"choices":[{{"text":"a b"}}],{usage}}}"#)),
+        (
+            Wire::OpenaiChat,
+            format!("{{\n  \"choices\":[{{\"message\":{{\"content\":\"a b\"}}}}],\n{usage}}}\n"),
+        ),
+        (
+            Wire::SglangGenerate,
+            r#"{"text":"a b","meta_info":{"prompt_tokens":3,"completion_tokens":2}}"#.to_owned(),
+        ),
+    ];
+    for (wire, body) in bodies {
+        let (outcome, chunks) = in_one_piece(wire, &body);
+        assert_eq!(outcome.failure, None, "{wire}");
+        assert_eq!(chunks, [(30, Some(2))], "{wire}");
+        assert_eq!(outcome.done_ns, Some(30), "{wire}");
+    }
+    let (outcome, _) = in_one_piece(Wire::OpenaiChat, "not JSON at all");
+    assert_eq!(outcome.failure.unwrap().kind, FailureKind::MalformedEvent);
+    let (outcome, _) = in_one_piece(Wire::OpenaiChat, r#"{"error":{"message":"no"}}"#);
+    assert_eq!(outcome.failure.unwrap().kind, FailureKind::StreamError);
 }

@@ -91,6 +91,7 @@ fn profile(num_prompts: u32) -> Profile {
         warmup_requests: 1,
         seed: 42,
         ignore_eos: true,
+        workload: domain::profile::Workload::USUAL,
     }
 }
 

@@ -19,6 +19,19 @@ impl Python {
         }
     }
 
+    /// One index of `random.choices(items, k)` for `n` items.
+    pub(crate) fn choice(&mut self, n: usize) -> usize {
+        // A product of a number below 1 is below `n`, and a vocabulary is far below 2^53.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "Python rounds in the same way"
+        )]
+        let index = (self.0.fraction() * n as f64) as usize;
+        index
+    }
+
     /// `random._randbelow(n)` for 1 to 2^32 - 1: as many high bits as `n` has, until they are
     /// below it.
     fn below(&mut self, n: usize) -> usize {
@@ -42,9 +55,7 @@ mod tests {
         let mut items: Vec<u32> = (0..10).collect();
         rng.shuffle(&mut items);
         assert_eq!(items, [7, 3, 2, 8, 5, 6, 9, 4, 0, 1]);
-        // `random.choices` reads the same stream through the 53-bit fraction.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 2000")]
-        let choices: Vec<u32> = (0..8).map(|_| (rng.0.fraction() * 2000.0) as u32).collect();
+        let choices: Vec<usize> = (0..8).map(|_| rng.choice(2000)).collect();
         assert_eq!(choices, [1180, 63, 187, 465, 1204, 1122, 1432, 1402]);
     }
 }

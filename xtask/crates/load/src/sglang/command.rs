@@ -76,6 +76,13 @@ pub enum Refusal {
     /// The tool would download a data set.
     #[error("dataset `random` of SGLang's load tool needs a file, else it downloads one")]
     NoDatasetFile,
+    /// The lengths of these requests cannot be known beforehand, and without them the tool's
+    /// answers cannot be judged.
+    #[error("the load of dataset `{dataset}` is not made by SGLang's load tool here")]
+    Dataset {
+        /// The dataset.
+        dataset: Dataset,
+    },
     /// The tool sends one warm-up request, whatever it is told.
     #[error("SGLang's load tool {version} sends 1 warm-up request and not {asked}")]
     WarmUp {
@@ -93,9 +100,10 @@ impl Refusal {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Backend { .. } | Self::ConstantArrivals | Self::WarmUp { .. } => {
-                Some("use `--engine native`".to_owned())
-            }
+            Self::Backend { .. }
+            | Self::ConstantArrivals
+            | Self::Dataset { .. }
+            | Self::WarmUp { .. } => Some("use `--engine native`".to_owned()),
             Self::BackendTooNew { .. } => Some("install a newer SGLang".to_owned()),
             Self::NoDatasetFile => {
                 Some("set `dataset_path`, or use dataset `random-ids`".to_owned())
@@ -161,8 +169,12 @@ fn check(profile: &Profile, version: &Version) -> Result<(), Refusal> {
     if profile.request_rate.per_second().is_some() && profile.arrivals == Arrivals::Constant {
         return Err(Refusal::ConstantArrivals);
     }
-    if profile.dataset_name == Dataset::Random && profile.dataset_path.is_none() {
-        return Err(Refusal::NoDatasetFile);
+    match profile.dataset_name {
+        Dataset::Random if profile.dataset_path.is_none() => return Err(Refusal::NoDatasetFile),
+        Dataset::Random | Dataset::RandomIds => {}
+        dataset @ (Dataset::GeneratedSharedPrefix | Dataset::Sharegpt | Dataset::Custom) => {
+            return Err(Refusal::Dataset { dataset });
+        }
     }
     // 0.4.6 takes the flag and does not pass it on.
     if profile.warmup_requests != 1 && !version.at_least([0, 4, 9]) {
@@ -302,6 +314,7 @@ pub(super) mod tests {
             warmup_requests: 1,
             seed: 42,
             ignore_eos: true,
+            workload: domain::profile::Workload::USUAL,
         }
     }
 

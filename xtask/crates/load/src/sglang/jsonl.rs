@@ -76,7 +76,7 @@ impl Line {
 }
 
 /// The line as strict JSON, with `null` for what is foreign, and what that was.
-fn strict(line: &str) -> (String, BTreeSet<String>) {
+pub(super) fn strict(line: &str) -> (String, BTreeSet<String>) {
     let mut strict = String::with_capacity(line.len());
     let mut foreign = BTreeSet::new();
     let mut rest = line;

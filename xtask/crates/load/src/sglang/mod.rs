@@ -11,6 +11,8 @@ mod block;
 pub mod command;
 pub mod failure;
 pub mod find;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod jsonl;
 mod lengths;
 pub mod report;

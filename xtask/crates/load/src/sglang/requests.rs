@@ -110,6 +110,7 @@ fn record(details: &Details, at: usize, prompt: Option<u32>, asked: &Asked) -> R
         index: u32::try_from(at).unwrap_or(u32::MAX),
         due_ns: None,
         sent_ns: None,
+        write_ns: None,
         connect_ns: None,
         done_ns: chunks.last().map(|chunk| chunk.at_ns),
         chunks,
@@ -119,6 +120,7 @@ fn record(details: &Details, at: usize, prompt: Option<u32>, asked: &Asked) -> R
         asked_tokens: asked.lengths.output[at],
         server_output_tokens: output.filter(|_| counted),
         reported_output_tokens: output.filter(|_| !counted),
+        server_times: None,
         status: None,
         pings: 0,
         failure: None,
@@ -130,7 +132,8 @@ fn record(details: &Details, at: usize, prompt: Option<u32>, asked: &Asked) -> R
 fn chunks(ttft: Option<f64>, itls: &[Option<f64>], tokens: Option<u32>) -> Vec<Chunk> {
     let Some(first) = ttft.filter(|ttft| 0.0 < *ttft) else { return Vec::new() };
     let later = itls.iter().scan(first, |at, gap| {
-        *at += (*gap)?;
+        // A gap that runs backwards is no time, and nothing after it has one.
+        *at += (*gap).filter(|gap| 0.0 <= *gap)?;
         Some(*at)
     });
     let first_tokens = tokens.map(|tokens| {
@@ -140,7 +143,10 @@ fn chunks(ttft: Option<f64>, itls: &[Option<f64>], tokens: Option<u32>) -> Vec<C
     let mut held = first_tokens;
     let times = std::iter::once(first).chain(later).map_while(nanoseconds);
     times
-        .map(|at_ns| Chunk { at_ns, tokens: std::mem::replace(&mut held, tokens.map(|_| 1)) })
+        .map(|at_ns| {
+            let tokens = std::mem::replace(&mut held, tokens.map(|_| 1));
+            Chunk { at_ns, late_ns: None, tokens }
+        })
         .collect()
 }
 
@@ -256,4 +262,17 @@ fn cut_short(records: &mut [RequestRecord], asked: &Asked) -> u32 {
         cut += 1;
     }
     cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_that_runs_backwards_ends_the_times() {
+        let gaps = [Some(0.5), Some(-0.25), Some(0.5)];
+        let times: Vec<_> =
+            chunks(Some(1.0), &gaps, None).into_iter().map(|chunk| chunk.at_ns).collect();
+        assert_eq!(times, [1_000_000_000, 1_500_000_000]);
+    }
 }

@@ -225,6 +225,8 @@ async fn check_inputs(order: &Order<'_>) -> Result<(), ToolError> {
     match (order.profile.dataset_name, &order.profile.dataset_path) {
         (Dataset::Random, Some(path)) => needed.push(("data set", path.clone())),
         (Dataset::Random, None) | (Dataset::RandomIds, _) => {}
+        // Refused before.
+        (Dataset::GeneratedSharedPrefix | Dataset::Sharegpt | Dataset::Custom, _) => {}
     }
     for (what, path) in needed {
         if !fs::try_exists(&path).await.unwrap_or(false) {

@@ -68,7 +68,9 @@ def main():
     root = package_folder()
     prepare(root)
     if os.path.exists(os.path.join(root, "benchmark", "serving.py")):
-        runpy.run_module("sglang.benchmark.serving", run_name="__main__", alter_sys=True)
+        # Its other load client starts the same way.
+        module = os.environ.get("SERVEGATE_TOOL_MODULE", "sglang.benchmark.serving")
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     else:
         # Up to 0.5.9 the tool is one file that imports nothing of its package.
         runpy.run_path(os.path.join(root, "bench_serving.py"), run_name="__main__")

@@ -8,14 +8,18 @@ mod openai;
 mod openai_chat;
 mod openai_completions;
 mod pick;
+mod quick;
 mod sglang;
 
 use domain::failure::RequestFailure;
 use domain::framework::Wire;
+use domain::request::ServerTimes;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::scan::Format;
+
+use self::quick::Quick;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +40,14 @@ pub(crate) struct Said {
     /// The tokens that it carried, if any.
     pub(crate) piece: Option<Piece>,
     pub(crate) usage: Usage,
+    /// How long the work took by the server's own clock.
+    pub(crate) times: Option<ServerTimes>,
     pub(crate) mark: Mark,
+}
+
+impl Said {
+    /// An event that says nothing.
+    const NOTHING: Self = Self { piece: None, usage: Usage::NONE, times: None, mark: Mark::Open };
 }
 
 /// Tokens of one event.
@@ -94,6 +105,9 @@ pub(crate) enum EventFault {
 pub(crate) struct Reader {
     wire: Wire,
     count: Count,
+    quick: Quick,
+    /// Whether an event that carried tokens was parsed.
+    begun: bool,
 }
 
 /// The output tokens that are accounted for, to find how many an event adds.
@@ -123,18 +137,45 @@ impl Count {
 
 impl Reader {
     pub(crate) const fn new(wire: Wire) -> Self {
-        Self { wire, count: Count::Known(0) }
+        Self { wire, count: Count::Known(0), quick: Quick::new(), begun: false }
     }
 
     /// Reads the data of one event.
     pub(crate) fn read(&mut self, data: &[u8]) -> Result<Said, EventFault> {
+        if let Some(said) = self.read_quickly(data) {
+            return Ok(said);
+        }
+        let said = self.parse(data)?;
+        // An event that says nothing but that text came tells what the next ones look like.
+        let only_text = Said { piece: Some(Piece::Uncounted), ..Said::NOTHING };
+        if said == only_text {
+            self.quick.learn(data, varying(self.wire));
+        }
+        self.begun |= said.piece.is_some();
+        Ok(said)
+    }
+
+    /// What the event says, if it looks like those before it.
+    fn read_quickly(&mut self, data: &[u8]) -> Option<Said> {
+        match self.wire {
+            // The first event is parsed for the counts that the others repeat.
+            Wire::SglangGenerate if self.begun => quick::sglang(data, &mut self.count),
+            Wire::SglangGenerate => None,
+            Wire::OpenaiCompletions | Wire::OpenaiChat | Wire::OllamaGenerate => {
+                let fits = self.quick.fits(data);
+                fits.then(|| Said { piece: Some(self.count.add(None)), ..Said::NOTHING })
+            }
+        }
+    }
+
+    fn parse(&mut self, data: &[u8]) -> Result<Said, EventFault> {
         let count = &mut self.count;
         let said = match self.wire {
             Wire::OllamaGenerate => ollama::read(data, count),
             Wire::SglangGenerate | Wire::OpenaiCompletions | Wire::OpenaiChat
                 if data == b"[DONE]" =>
             {
-                Ok(Said { piece: None, usage: Usage::NONE, mark: Mark::End })
+                Ok(Said { mark: Mark::End, ..Said::NOTHING })
             }
             Wire::SglangGenerate => sglang::read(data, count),
             Wire::OpenaiCompletions => openai_completions::read(data, count),
@@ -163,6 +204,17 @@ enum Wrong {
 impl From<serde_json::Error> for Wrong {
     fn from(error: serde_json::Error) -> Self {
         Self::NotJson(error)
+    }
+}
+
+/// The names of values that differ from event to event, as they stand in JSON; the last is the
+/// text's.
+const fn varying(wire: Wire) -> &'static [&'static [u8]] {
+    match wire {
+        Wire::OpenaiCompletions => &[b"\"text\":"],
+        Wire::OpenaiChat => &[b"\"content\":"],
+        Wire::OllamaGenerate => &[b"\"created_at\":", b"\"response\":"],
+        Wire::SglangGenerate => &[],
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ollama's `POST /api/generate`: one JSON object a line, the last with counts and `done`.
 
+use domain::request::ServerTimes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,9 @@ struct Event {
     done: Option<bool>,
     prompt_eval_count: Option<u32>,
     eval_count: Option<u32>,
+    prompt_eval_duration: Option<u64>,
+    eval_duration: Option<u64>,
+    total_duration: Option<u64>,
     error: Option<IgnoredAny>,
 }
 
@@ -53,5 +57,12 @@ pub(super) fn read(data: &[u8], count: &mut Count) -> Result<Said, Wrong> {
     let done = event.done.ok_or(Wrong::Shape("`done`"))?;
     let usage = Usage { prompt: event.prompt_eval_count, cached: None, output: event.eval_count };
     let piece = any_text([event.response, event.thinking]).then(|| count.add(usage.output));
-    Ok(Said { piece, usage, mark: if done { Mark::End } else { Mark::Open } })
+    // Ollama counts durations in ns.
+    let times = done.then_some(ServerTimes {
+        prompt_ns: event.prompt_eval_duration,
+        generation_ns: event.eval_duration,
+        total_ns: event.total_duration,
+    });
+    let times = times.filter(|times| times.total_ns.or(times.generation_ns).is_some());
+    Ok(Said { piece, usage, times, mark: if done { Mark::End } else { Mark::Open } })
 }

@@ -1,9 +1,14 @@
 //! What OpenAI's two formats share: usage, and how an event is put together.
 
+use std::time::Duration;
+
+use domain::request::ServerTimes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::pick::{First, Reason};
+use crate::clock;
+
 use super::{Count, Mark, Said, Usage, Wrong};
 
 /// Asks for a last event with the server's own token counts. The Python tool does not.
@@ -23,6 +28,7 @@ pub(super) struct Event<C> {
     #[serde(default = "Option::default")]
     choices: Option<First<C>>,
     usage: Option<TokenUsage>,
+    timings: Option<Timings>,
     error: Option<IgnoredAny>,
 }
 
@@ -36,6 +42,21 @@ struct TokenUsage {
 #[derive(Deserialize)]
 struct PromptDetails {
     cached_tokens: Option<u32>,
+}
+
+/// What llama.cpp adds to its last event.
+#[derive(Clone, Copy, Deserialize)]
+struct Timings {
+    prompt_ms: Option<f64>,
+    predicted_ms: Option<f64>,
+}
+
+impl Timings {
+    fn times(self) -> ServerTimes {
+        let [prompt_ns, generation_ns] = [self.prompt_ms, self.predicted_ms]
+            .map(|ms| Duration::try_from_secs_f64(ms? / 1e3).ok().map(clock::ns));
+        ServerTimes { prompt_ns, generation_ns, total_ns: None }
+    }
 }
 
 /// The one answer of an event.
@@ -63,9 +84,10 @@ where
         cached: usage.prompt_tokens_details.and_then(|details| details.cached_tokens),
         output: usage.completion_tokens,
     });
+    let times = event.timings.map(Timings::times);
     // Usage comes in an event without choices on most servers.
     let Some(choice) = event.choices.and_then(|choices| choices.0) else {
-        return Ok(Said { piece: None, usage, mark: Mark::Open });
+        return Ok(Said { piece: None, usage, times, mark: Mark::Open });
     };
     let mark = match choice.finish_reason() {
         Some(Reason::Failed) => return Err(Wrong::Failed),
@@ -73,5 +95,5 @@ where
         Some(Reason::Unnamed) | None => Mark::Open,
     };
     let piece = choice.has_text().then(|| count.add(usage.output));
-    Ok(Said { piece, usage, mark })
+    Ok(Said { piece, usage, times, mark })
 }

@@ -39,6 +39,8 @@ pub(super) const fn body<'a>(ask: &Ask<'a>) -> Body<'a> {
 #[derive(Deserialize)]
 struct Choice {
     delta: Option<Delta>,
+    /// What an answer in one piece has instead.
+    message: Option<Delta>,
     finish_reason: Option<Reason>,
 }
 
@@ -52,7 +54,7 @@ struct Delta {
 impl openai::Choice for Choice {
     fn has_text(&self) -> bool {
         // The first delta of most servers only names the role.
-        self.delta.as_ref().is_some_and(|delta| {
+        self.delta.as_ref().or(self.message.as_ref()).is_some_and(|delta| {
             any_text([delta.content, delta.reasoning_content, delta.reasoning])
         })
     }

@@ -77,5 +77,5 @@ pub(super) fn read(data: &[u8], count: &mut Count) -> Result<Said, Wrong> {
     let piece = Some(count.add(Some(total))).filter(|piece| *piece != Piece::Counted(0));
     let usage =
         Usage { prompt: meta.prompt_tokens, cached: meta.cached_tokens, output: Some(total) };
-    Ok(Said { piece, usage, mark })
+    Ok(Said { piece, usage, times: None, mark })
 }

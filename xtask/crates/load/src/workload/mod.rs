@@ -1,45 +1,33 @@
 //! Request sets: what is sent, decided and fixed before the run.
 //!
 //! For the same profile, seed and tokenizer a set holds the same prompts and lengths as the
-//! Python tool 0.5.23 sends, to the byte. The order of random draws is therefore part of the
-//! format: input lengths, output lengths, prompts, arrival gaps.
+//! Python tool of the profile's release sends, to the byte. The order of random draws is therefore
+//! part of the format: input lengths, output lengths, prompts, arrival gaps.
+//!
+//! A repeat of a profile has another seed, and then only the prompts differ: lengths and arrivals
+//! are drawn with the profile's own. Repeats do equal work, and none finds the prompts of an
+//! earlier one in a prefix cache. (The conversations of `sharegpt` and `custom` have the lengths
+//! that they have: there another seed takes other conversations.)
 
+mod body;
+mod conversations;
+mod json;
 mod random;
-mod sharegpt;
+mod set;
+mod shared_prefix;
+mod streams;
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use domain::profile::{Dataset, Profile};
-use sha2::{Digest as _, Sha256};
+use domain::profile::{Dataset, Profile, PromptForm};
 
 use crate::arrivals::due_times;
-use crate::rng::Numpy;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
-/// One request of a set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Position in the set, from 0.
-    pub index: u32,
-    /// Text of the prompt.
-    pub prompt: String,
-    /// Tokens that the prompt was made of.
-    pub prompt_len: u32,
-    /// Tokens to generate.
-    pub output_len: u32,
-    /// When it is due, counted from the run's start.
-    pub due: Duration,
-}
-
-/// The requests of a run, in the order in which they are due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestSet {
-    requests: Vec<Request>,
-    asked: u32,
-    seed: u32,
-}
+pub use body::{Extra, Logprobs, NotAnObject, ToolBodies};
+pub use json::Json;
+pub use set::{Prompt, Request, RequestSet};
+use streams::Streams;
 
 /// A request set could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +42,12 @@ pub enum WorkloadError {
         /// What would be allowed.
         wanted: &'static str,
     },
-    /// `random` needs a file.
-    #[error("dataset `random` needs `dataset_path`")]
-    NoFile,
+    /// The dataset needs a file.
+    #[error("dataset `{dataset}` needs `dataset_path`")]
+    NoFile {
+        /// The dataset.
+        dataset: Dataset,
+    },
     /// The file cannot be read.
     #[error("cannot read `{path}`")]
     Unreadable {
@@ -89,6 +80,20 @@ pub enum WorkloadError {
         /// The file.
         path: PathBuf,
     },
+    /// Releases before this one drew prompts in an order that nobody can know.
+    #[error("dataset `{dataset}` of the Python tool can be followed from {since} on")]
+    NotReproducible {
+        /// The dataset.
+        dataset: Dataset,
+        /// The first release that can be.
+        since: &'static str,
+    },
+    /// These prompts are texts.
+    #[error("prompts of dataset `{dataset}` cannot be sent as token ids")]
+    OnlyText {
+        /// The dataset.
+        dataset: Dataset,
+    },
     /// The tokenizer has no words.
     #[error("the tokenizer has an empty vocabulary")]
     EmptyVocabulary,
@@ -105,16 +110,19 @@ impl WorkloadError {
     /// What to do, if that is sure.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoFile => Some(
-                "use the dataset `random-ids`, which needs no file, or give a ShareGPT file"
+            Self::NoFile { .. } => Some(
+                "nothing is downloaded: give a local file, or use the dataset `random-ids`, which \
+                 needs none"
                     .to_owned(),
             ),
+            Self::NotReproducible { .. } => Some("leave out `compat`".to_owned()),
             Self::Tokenizer { source } => source.hint(),
             Self::OutOfRange { .. }
             | Self::Unreadable { .. }
             | Self::TooLarge { .. }
             | Self::NotShareGpt { .. }
             | Self::NothingUsable { .. }
+            | Self::OnlyText { .. }
             | Self::EmptyVocabulary => None,
         }
     }
@@ -122,12 +130,13 @@ impl WorkloadError {
 
 /// A prompt and its lengths, before it is given its place and time.
 struct Row {
-    prompt: String,
+    prompt: Prompt,
     prompt_len: u32,
     output_len: u32,
 }
 
-/// Makes the requests of `profile`, drawn with `seed`.
+/// Makes the requests of `profile`, drawn with `seed`; where that is not the profile's own, only
+/// the prompts are.
 ///
 /// A file with too few usable conversations gives fewer requests, as in the Python tool; compare
 /// [`RequestSet::asked`] with [`RequestSet::requests`].
@@ -141,22 +150,15 @@ pub fn prepare(
     seed: u32,
     tokenizer: &Tokenizer,
 ) -> Result<RequestSet, WorkloadError> {
-    check(profile)?;
-    let mut rng = Numpy::seeded(seed);
-    let lengths = random::lengths(profile, tokenizer, &mut rng);
+    let mut streams = Streams::new(profile.seed, seed);
     let rows = match profile.dataset_name {
-        Dataset::RandomIds => random::consecutive_ids(&lengths, tokenizer, &mut rng)?,
-        Dataset::Random => {
-            let path = profile.dataset_path.as_ref().ok_or(WorkloadError::NoFile)?;
-            let prompts = sharegpt::prompts(path)?;
-            let rows = random::texts(&lengths, prompts, seed, tokenizer)?;
-            if rows.is_empty() {
-                return Err(WorkloadError::NothingUsable { path: path.clone() });
-            }
-            rows
+        Dataset::RandomIds | Dataset::Random => random::rows(profile, tokenizer, &mut streams)?,
+        Dataset::GeneratedSharedPrefix => shared_prefix::rows(profile, tokenizer, &mut streams)?,
+        Dataset::Sharegpt | Dataset::Custom => {
+            conversations::rows(profile, tokenizer, &mut streams)?
         }
     };
-    let due = due_times(profile.request_rate, profile.arrivals, rng);
+    let due = due_times(profile.request_rate, profile.arrivals, streams.into_arrivals());
     let requests = (0u32..).zip(rows).zip(due).map(|((index, row), due)| Request {
         index,
         prompt: row.prompt,
@@ -164,64 +166,52 @@ pub fn prepare(
         output_len: row.output_len,
         due,
     });
-    Ok(RequestSet { requests: requests.collect(), asked: profile.num_prompts, seed })
+    Ok(RequestSet::new(requests.collect(), asked(profile), seed))
 }
 
-fn check(profile: &Profile) -> Result<(), WorkloadError> {
-    let counts = [
-        ("num_prompts", profile.num_prompts),
-        ("random_input_len", profile.random_input_len),
-        ("random_output_len", profile.random_output_len),
-    ];
-    if let Some((field, value)) = counts.into_iter().find(|(_, value)| *value == 0) {
-        let value = value.to_string();
-        return Err(WorkloadError::OutOfRange { field, value, wanted: "at least 1" });
-    }
-    let ratio = profile.random_range_ratio;
-    if !(0.0..=1.0).contains(&ratio) {
-        return Err(WorkloadError::OutOfRange {
-            field: "random_range_ratio",
-            value: ratio.to_string(),
-            wanted: "0 to 1",
-        });
-    }
-    Ok(())
-}
-
-impl RequestSet {
-    /// The requests, in the order in which they are due.
-    pub fn requests(&self) -> &[Request] {
-        &self.requests
-    }
-
-    /// How many requests the profile asked for; a small file gives fewer.
-    pub const fn asked(&self) -> u32 {
-        self.asked
-    }
-
-    /// The seed that it was drawn with.
-    pub const fn seed(&self) -> u32 {
-        self.seed
-    }
-
-    /// SHA-256 over the prompts and lengths in order, in hexadecimal: equal work has an equal
-    /// fingerprint. Due times are not in it, for they are part of the profile.
-    pub fn fingerprint(&self) -> String {
-        let mut hash = Sha256::new();
-        for request in &self.requests {
-            // Every part has a length before it, so that no two sets give the same bytes.
-            hash.update((request.prompt.len() as u64).to_le_bytes());
-            hash.update(&request.prompt);
-            hash.update(request.prompt_len.to_le_bytes());
-            hash.update(request.output_len.to_le_bytes());
+/// Requests that the profile asks for.
+fn asked(profile: &Profile) -> u32 {
+    let gsp = &profile.workload.gsp;
+    match profile.dataset_name {
+        // The Python tool does not read `num_prompts` here.
+        Dataset::GeneratedSharedPrefix => gsp.num_groups.saturating_mul(gsp.prompts_per_group),
+        Dataset::Random | Dataset::RandomIds | Dataset::Sharegpt | Dataset::Custom => {
+            profile.num_prompts
         }
-        hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-            // Writing into a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
     }
 }
 
+/// Refuses the first count that is zero.
+fn at_least_one<const N: usize>(counts: [(&'static str, u32); N]) -> Result<(), WorkloadError> {
+    match counts.into_iter().find(|(_, value)| *value == 0) {
+        Some((field, value)) => {
+            let value = value.to_string();
+            Err(WorkloadError::OutOfRange { field, value, wanted: "at least 1" })
+        }
+        None => Ok(()),
+    }
+}
+
+fn fraction(field: &'static str, value: f64) -> Result<(), WorkloadError> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(WorkloadError::OutOfRange { field, value: value.to_string(), wanted: "0 to 1" })
+}
+
+/// Token ids as a prompt of the wanted form.
+fn prompts(
+    form: PromptForm,
+    ids: Vec<Vec<u32>>,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<Prompt>, WorkloadError> {
+    Ok(match form {
+        PromptForm::Ids => ids.into_iter().map(Prompt::Ids).collect(),
+        PromptForm::Text => tokenizer.decode_each(&ids)?.into_iter().map(Prompt::Text).collect(),
+    })
+}
+
+#[cfg(test)]
+mod captures;
 #[cfg(test)]
 mod tests;

@@ -1,86 +1,115 @@
 //! The datasets `random` and `random-ids`: drawn lengths, filled with text or with consecutive ids.
 
-use std::iter::repeat_with;
+use std::iter::zip;
 
-use domain::profile::Profile;
+use domain::profile::{Dataset, Profile, PromptForm};
 
-use super::{Row, WorkloadError};
-use crate::rng::{Numpy, Python};
+use super::streams::{Streams, shortest};
+use super::{Prompt, Row, WorkloadError, conversations, prompts};
 use crate::tokenizer::Tokenizer;
 
 /// Drawn lengths of one request, in tokens.
-pub(super) struct Lengths {
+struct Lengths {
     prompt: u32,
     output: u32,
 }
 
+/// The requests of either dataset.
+pub(super) fn rows(
+    profile: &Profile,
+    tokenizer: &Tokenizer,
+    streams: &mut Streams,
+) -> Result<Vec<Row>, WorkloadError> {
+    super::at_least_one([
+        ("num_prompts", profile.num_prompts),
+        ("random_input_len", profile.random_input_len),
+        ("random_output_len", profile.random_output_len),
+    ])?;
+    super::fraction("random_range_ratio", profile.random_range_ratio)?;
+    let lengths = lengths(profile, tokenizer, streams);
+    let ids = match (profile.dataset_name, &profile.dataset_path) {
+        (Dataset::Random, Some(path)) => {
+            let ids = texts(&lengths, conversations::share_gpt(path)?, streams, tokenizer)?;
+            if ids.is_empty() {
+                return Err(WorkloadError::NothingUsable { path: path.clone() });
+            }
+            ids
+        }
+        (dataset @ Dataset::Random, None) => return Err(WorkloadError::NoFile { dataset }),
+        (
+            Dataset::RandomIds
+            | Dataset::GeneratedSharedPrefix
+            | Dataset::Sharegpt
+            | Dataset::Custom,
+            _,
+        ) => consecutive_ids(&lengths, tokenizer, streams)?,
+    };
+    let prompts = prompts(profile.workload.prompts, ids, tokenizer)?;
+    Ok(zip(lengths, prompts).map(|(length, prompt)| length.row(prompt)).collect())
+}
+
+impl Lengths {
+    const fn row(self, prompt: Prompt) -> Row {
+        Row { prompt, prompt_len: self.prompt, output_len: self.output }
+    }
+}
+
 /// Draws the lengths of all requests: first every prompt's, then every answer's.
 ///
-/// The tokenizer's own special tokens are taken off the prompt's length after the draw.
-pub(super) fn lengths(profile: &Profile, tokenizer: &Tokenizer, rng: &mut Numpy) -> Vec<Lengths> {
-    let ratio = profile.random_range_ratio;
-    let n = profile.num_prompts as usize;
-    let mut draw = |longest: u32| -> Vec<u32> {
-        let shortest = shortest(longest, ratio);
-        repeat_with(|| rng.integer(shortest, longest - shortest)).take(n).collect()
-    };
-    let (prompts, outputs) = (draw(profile.random_input_len), draw(profile.random_output_len));
-    let specials = tokenizer.special_tokens_added();
-    let lengths = prompts.into_iter().zip(outputs);
-    lengths
-        .map(|(prompt, output)| Lengths { prompt: prompt.saturating_sub(specials).max(1), output })
+/// The tokenizer's own special tokens are taken off a text's length after the draw, because the
+/// server puts them on again.
+fn lengths(profile: &Profile, tokenizer: &Tokenizer, streams: &mut Streams) -> Vec<Lengths> {
+    let (n, ratio) = (profile.num_prompts as usize, profile.random_range_ratio);
+    let compat = profile.workload.compat;
+    let (longest_in, longest_out) = (profile.random_input_len, profile.random_output_len);
+    let inputs = streams.lengths(shortest(longest_in, ratio, 1), longest_in, n);
+    // Before 0.5.7 an answer could be asked to have no token.
+    let least_out = u32::from(compat.at_least([0, 5, 7]));
+    let outputs = streams.lengths(shortest(longest_out, ratio, least_out), longest_out, n);
+    let takes_off = profile.workload.prompts == PromptForm::Text && compat.at_least([0, 5, 9]);
+    let specials = if takes_off { tokenizer.special_tokens_added() } else { 0 };
+    // 0.5.9 alone could leave nothing of a prompt.
+    let least_in = u32::from(compat.at_least([0, 5, 10]) || !takes_off);
+    zip(inputs, outputs)
+        .map(|(input, output)| Lengths {
+            prompt: input.saturating_sub(specials).max(least_in),
+            output,
+        })
         .collect()
 }
 
-/// The shortest length: a share of the longest, rounded down, and at least 1.
-fn shortest(longest: u32, ratio: f64) -> u32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the ratio is 0 to 1, so that the product lies between 0 and a u32"
-    )]
-    let share = (f64::from(longest) * ratio) as u32;
-    share.max(1)
-}
-
 /// `random-ids`: request i has the ids offset_i + i, offset_i + i + 1, … around the vocabulary.
-pub(super) fn consecutive_ids(
+fn consecutive_ids(
     lengths: &[Lengths],
     tokenizer: &Tokenizer,
-    rng: &mut Numpy,
-) -> Result<Vec<Row>, WorkloadError> {
+    streams: &mut Streams,
+) -> Result<Vec<Vec<u32>>, WorkloadError> {
     let vocab = tokenizer.vocab_size();
     let last = vocab.checked_sub(1).ok_or(WorkloadError::EmptyVocabulary)?;
-    let offsets: Vec<u32> = lengths.iter().map(|_| rng.integer(0, last)).collect();
-    let mut ids = Vec::new();
-    let rows = (0u64..).zip(lengths.iter().zip(offsets)).map(|(i, (length, offset))| {
-        let first = (u64::from(offset) + i) % u64::from(vocab);
-        ids.clear();
-        // The remainder is below the size of the vocabulary, which is a u32.
+    let offsets = streams.texts(last, lengths.len());
+    let rows = (0u64..).zip(zip(lengths, offsets)).map(|(i, (length, offset))| {
+        // A remainder of a u32 is one.
         #[expect(clippy::cast_possible_truncation, reason = "a remainder of a u32")]
-        ids.extend((first..).map(|id| (id % u64::from(vocab)) as u32).take(length.prompt as usize));
-        Ok(Row {
-            prompt: tokenizer.decode(&ids)?,
-            prompt_len: length.prompt,
-            output_len: length.output,
-        })
+        let first = ((u64::from(offset) + i) % u64::from(vocab)) as u32;
+        let around = (first..vocab).chain((0..vocab).cycle());
+        around.take(length.prompt as usize).collect()
     });
-    rows.collect()
+    Ok(rows.collect())
 }
 
 /// `random`: shuffled texts, each cut or repeated to the next drawn length.
 ///
 /// A text without tokens uses up no length. Fewer texts than lengths give fewer rows.
-pub(super) fn texts(
+fn texts(
     lengths: &[Lengths],
-    mut texts: Vec<String>,
-    seed: u32,
+    mut texts: Vec<(String, String)>,
+    streams: &mut Streams,
     tokenizer: &Tokenizer,
-) -> Result<Vec<Row>, WorkloadError> {
-    Python::seeded(seed).shuffle(&mut texts);
+) -> Result<Vec<Vec<u32>>, WorkloadError> {
+    streams.python.shuffle(&mut texts);
     let mut lengths = lengths.iter();
     let mut rows = Vec::with_capacity(lengths.len());
-    for text in texts {
+    for (text, _) in texts {
         if lengths.len() == 0 {
             break;
         }
@@ -89,12 +118,7 @@ pub(super) fn texts(
             continue;
         }
         if let Some(length) = lengths.next() {
-            let ids: Vec<u32> = ids.into_iter().cycle().take(length.prompt as usize).collect();
-            rows.push(Row {
-                prompt: tokenizer.decode(&ids)?,
-                prompt_len: length.prompt,
-                output_len: length.output,
-            });
+            rows.push(ids.into_iter().cycle().take(length.prompt as usize).collect());
         }
     }
     Ok(rows)

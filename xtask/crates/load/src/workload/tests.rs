@@ -29,6 +29,7 @@ fn profile(n: u32, input: u32, output: u32, ratio: f64) -> Profile {
         warmup_requests: 1,
         seed: 42,
         ignore_eos: true,
+        workload: domain::profile::Workload::USUAL,
     }
 }
 
@@ -48,7 +49,14 @@ fn captured(name: &str) -> Vec<(String, u64)> {
 fn made(profile: &Profile, tokenizer: &Tokenizer) -> Vec<(String, u64)> {
     let set = prepare(profile, profile.seed, tokenizer).unwrap();
     let sent = set.requests().iter();
-    sent.map(|request| (request.prompt.clone(), u64::from(request.output_len))).collect()
+    sent.map(|request| (text(&request.prompt).to_owned(), u64::from(request.output_len))).collect()
+}
+
+fn text(prompt: &Prompt) -> &str {
+    match prompt {
+        Prompt::Text(text) => text,
+        Prompt::Ids(ids) => panic!("{ids:?}"),
+    }
 }
 
 fn sorted(mut rows: Vec<(String, u64)>) -> Vec<(String, u64)> {
@@ -89,14 +97,14 @@ fn a_tokenizer_with_a_first_token_gets_shorter_prompts() {
     assert_eq!(set.requests().iter().map(|request| request.prompt_len).sum::<u32>(), 186);
 }
 
-fn share_gpt(folder: &Path, rows: &Value) -> PathBuf {
+pub(super) fn share_gpt(folder: &Path, rows: &Value) -> PathBuf {
     let path = folder.join("sg.json");
     std::fs::write(&path, rows.to_string()).unwrap();
     path
 }
 
 /// The file that the captures with `random` were made with.
-fn twenty_questions() -> Value {
+pub(super) fn twenty_questions() -> Value {
     let question = |i| format!("question {i} about self and return values def foo(x): pass ");
     let rows = (0..20).map(
         |i| serde_json::json!({ "conversations": [{ "value": question(i) }, { "value": "yes" }] }),
@@ -163,7 +171,7 @@ proptest! {
             prop_assert_eq!(request.index, index);
             prop_assert!((1..=input).contains(&request.prompt_len));
             prop_assert!((1..=output).contains(&request.output_len));
-            prop_assert_eq!(request.prompt.split_whitespace().count(), request.prompt_len as usize);
+            prop_assert_eq!(text(&request.prompt).split_whitespace().count(), request.prompt_len as usize);
         }
     }
 }

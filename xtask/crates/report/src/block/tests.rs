@@ -27,6 +27,7 @@ fn the_block_is_that_of_the_python_tool() {
         measurement: &measurement,
         request_set: Some("ab12"),
         max_itl_ms: Some(10.6),
+        extras: Extras::NONE,
     };
     let ours = block(&input);
     let (first, second) = ours.split_at(ours.find("=== servegate").unwrap() - "=".repeat(16).len());
@@ -66,6 +67,7 @@ fn what_is_not_known_is_no_zero() {
         measurement: &measurement,
         request_set: None,
         max_itl_ms: None,
+        extras: Extras::NONE,
     };
     insta::assert_snapshot!(block(&input));
 }

@@ -10,7 +10,8 @@ use domain::verdict::{Strictness, Verdict};
 
 use super::cases::measured_class;
 use super::{Case, CaseResult};
-use crate::number::{UNKNOWN, change, mean, readable, readable_or_unknown};
+use crate::judgement::message;
+use crate::number::{UNKNOWN, mean, readable, readable_or_unknown};
 use crate::session::SessionView;
 
 /// Cases of all classes, in the order in which they were first run.
@@ -53,6 +54,11 @@ fn of_class(session: &SessionView, class: &str, strictness: Strictness) -> Vec<C
         of_keys.extend(of_key(class, judgement, strictness));
         for metric in &judgement.metrics {
             cases.insert(metric.metric, judged(class, judgement, metric, strictness));
+        }
+        for metric in &judgement.reported {
+            let said = format!("not gating: {}", message(metric, judgement.pairs));
+            let case = case(class, metric.metric.key(), CaseResult::Passed, said);
+            cases.insert(metric.metric, case);
         }
     }
     of_keys.into_iter().chain(cases.into_values()).collect()
@@ -110,22 +116,22 @@ fn judged(
     metric: &MetricJudgement,
     strictness: Strictness,
 ) -> Case {
-    let said = format!("{}: {}", metric.verdict, line(metric));
+    let said = format!("{}: {}", metric.verdict, message(metric, judgement.pairs));
     let result = match metric.verdict {
         Verdict::Pass | Verdict::Improved => CaseResult::Passed,
         Verdict::Regressed => CaseResult::Failure {
             kind: "PerformanceRegression",
-            message: line(metric),
+            message: message(metric, judgement.pairs),
             details: all_runs(metric),
         },
         Verdict::Inconclusive if strictness.inconclusive_fails => CaseResult::Failure {
             kind: "Inconclusive",
-            message: line(metric),
+            message: message(metric, judgement.pairs),
             details: all_runs(metric),
         },
-        Verdict::Inconclusive => {
-            CaseResult::Skipped { message: format!("INCONCLUSIVE: {}", line(metric)) }
-        }
+        Verdict::Inconclusive => CaseResult::Skipped {
+            message: format!("INCONCLUSIVE: {}", message(metric, judgement.pairs)),
+        },
         Verdict::MissingBaseline => CaseResult::Skipped { message: no_baseline(judgement) },
         Verdict::Incomparable => {
             CaseResult::Skipped { message: format!("INCOMPARABLE: {}", judgement.reason) }
@@ -138,18 +144,6 @@ fn judged(
 fn case(class: &str, name: &str, result: CaseResult, said: String) -> Case {
     // The time of a run is that of its measurement; a number takes none.
     Case { class: class.to_owned(), name: name.to_owned(), time: Duration::ZERO, result, said }
-}
-
-/// `Mean TTFT +4.2 %: 20.1 ms before (runs: 3), 21.0 ms now (runs: 5)`.
-fn line(judged: &MetricJudgement) -> String {
-    let side = |values: &[f64]| readable_or_unknown(mean(values));
-    let (metric, unit) = (judged.metric, judged.metric.card().unit);
-    let (before, now) = (side(&judged.baseline), side(&judged.candidate));
-    let (runs_before, runs_now) = (judged.baseline.len(), judged.candidate.len());
-    format!(
-        "{metric} {}: {before} {unit} before (runs: {runs_before}), {now} {unit} now (runs: {runs_now})",
-        change(judged.change),
-    )
 }
 
 /// Every value, one a line.

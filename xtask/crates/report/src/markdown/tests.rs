@@ -82,11 +82,12 @@ fn the_worst_verdict_comes_first() {
 
     <details><summary>sim/sim/tiny/smoke/native</summary>
 
-    | metric | baseline | now | change | verdict |
-    | --- | --- | --- | --- | --- |
-    | Mean TTFT (ms) | 31.00 | 35.00 | +12.9 % | regressed |
+    | metric | baseline | candidate | change | bounds | p | verdict |
+    | --- | --- | --- | --- | --- | --- | --- |
+    | Mean TTFT (ms) | 31.00 | 35.00 | +12.9 % | +10.5, +15.4 | 2.1e-7 | regressed |
+    | P99 TPOT (ms) | 31.00 | 35.00 | +12.9 % | +10.5, +15.4 | 2.1e-7 | not gating |
 
-    </details>
+    - not the standard rule: alpha: 0.05 instead of 0.01
     ");
 }
 

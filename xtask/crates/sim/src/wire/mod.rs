@@ -11,7 +11,7 @@ use crate::engine::Finish;
 use crate::tokens;
 
 /// A format of requests and answers, which is also an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Dialect {
     /// OpenAI's `/v1/completions`.
     Completions,
@@ -26,7 +26,7 @@ pub(crate) enum Dialect {
 }
 
 /// Whether an answer comes in pieces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Delivery {
     /// Token by token.
     Stream,
@@ -35,7 +35,7 @@ pub(crate) enum Delivery {
 }
 
 /// Which events of an OpenAI stream carry token counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum UsageIn {
     /// None.
     Nowhere,
@@ -70,7 +70,8 @@ pub(crate) struct Ask {
 pub(crate) struct BadAsk(String);
 
 impl BadAsk {
-    fn new(reason: impl Into<String>) -> Self {
+    /// For this reason.
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
 }

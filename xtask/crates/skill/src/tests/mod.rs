@@ -1,6 +1,7 @@
 //! Tests of the whole crate: from files to faults, and from files to plans.
 
 mod broken;
+mod experiments;
 mod laws;
 mod plans;
 

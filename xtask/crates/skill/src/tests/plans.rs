@@ -82,6 +82,7 @@ fn request() -> Request {
         runs: 1,
         engine: EngineChoice::Native,
         overrides: LoadOverrides::default(),
+        experiment: None,
     }
 }
 

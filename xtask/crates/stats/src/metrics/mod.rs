@@ -22,7 +22,7 @@ pub use tokens::tokens_per_chunk;
 use crate::samples::Samples;
 
 /// Nanoseconds in a second.
-const NS_PER_S: f64 = 1e9;
+pub(crate) const NS_PER_S: f64 = 1e9;
 /// Nanoseconds in a millisecond.
 pub(crate) const NS_PER_MS: f64 = 1e6;
 

@@ -152,7 +152,7 @@ prop_compose! {
         let mut at_ns = 0;
         let chunks = gaps_ns.iter().map(|gap_ns| {
             at_ns += gap_ns;
-            Chunk { at_ns, tokens: told.then_some(1) }
+            Chunk { at_ns, late_ns: None, tokens: told.then_some(1) }
         });
         let mut record = completed(0, 0, &[], tokens);
         record.chunks = chunks.collect();

@@ -1,15 +1,15 @@
 //! From the records of a run to its measurement.
 
 mod anomalies;
+mod lag;
 
 use std::collections::BTreeMap;
 
 use domain::failure::FailureKind;
 use domain::request::RequestRecord;
-use domain::summary::{ClientLag, Measurement, RequestCounts, TokenCounts, TokenSource};
+use domain::summary::{Measurement, RequestCounts, TokenCounts, TokenSource};
 
-use crate::metrics::{self, NS_PER_MS};
-use crate::samples::Samples;
+use crate::metrics;
 
 /// What was seen of one run.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub struct Observation<'a> {
     pub duration_ns: u64,
     /// CPU time that the load generator used, in ns, if it is known.
     pub cpu_ns: Option<u64>,
+    /// Threads that made the load, if it is known.
+    pub threads: Option<u32>,
 }
 
 /// Counts, metrics, the generator's own lag and everything unusual of a run.
@@ -29,7 +31,7 @@ pub fn summarise(run: &Observation<'_>) -> Measurement {
     let completed: Vec<_> = run.records.iter().filter(|record| record.completed()).collect();
     let requests = count_requests(run.records, run.asked);
     let tokens = count_tokens(&completed);
-    let client = client_lag(run);
+    let client = lag::of(run);
     let anomalies =
         anomalies::find(&anomalies::Seen { run, completed: &completed, client: client.as_ref() });
     let metrics = metrics::all(run.records, run.duration_ns);
@@ -95,20 +97,6 @@ fn token_source(completed: &[&RequestRecord]) -> TokenSource {
 /// Whether somebody counted the request's tokens.
 const fn counted(record: &RequestRecord) -> bool {
     record.server_output_tokens.is_some() || record.reported_output_tokens.is_some()
-}
-
-/// How late requests were sent, over all that were, and what the generator cost; absent unless
-/// both are known.
-fn client_lag(run: &Observation<'_>) -> Option<ClientLag> {
-    let lags = run.records.iter().filter_map(RequestRecord::send_lag_ns);
-    let lags_ms = Samples::new(lags.map(|lag_ns| lag_ns as f64 / NS_PER_MS).collect());
-    let cpu_ns = run.cpu_ns.filter(|_| 0 < run.duration_ns)?;
-    Some(ClientLag {
-        send_lag_median_ms: lags_ms.percentile(50.0)?,
-        send_lag_p99_ms: lags_ms.percentile(99.0)?,
-        send_lag_max_ms: lags_ms.max()?,
-        cpu_share: cpu_ns as f64 / run.duration_ns as f64,
-    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,18 @@
 use domain::failure::FailureKind;
-use domain::summary::TokenSource;
+use domain::summary::{ClockSource, TokenSource};
 
 use super::*;
 use crate::testing::{MS, completed, failed};
 
 fn observed(records: &[RequestRecord]) -> Observation<'_> {
     let asked = u32::try_from(records.len()).unwrap();
-    Observation { records, asked, duration_ns: 1_000 * MS, cpu_ns: Some(250 * MS) }
+    Observation {
+        records,
+        asked,
+        duration_ns: 1_000 * MS,
+        cpu_ns: Some(250 * MS),
+        threads: Some(1),
+    }
 }
 
 fn anomalies(records: &[RequestRecord]) -> String {
@@ -154,4 +160,25 @@ fn a_lag_that_nobody_measured_is_absent() {
     record.due_ns = None;
     let run = observed(std::slice::from_ref(&record));
     assert_eq!(summarise(&run).client, None);
+}
+
+#[test]
+fn the_lateness_of_reading_and_the_bounds_of_merged_chunks_are_told() {
+    let mut record = completed(0, 0, &[10, 20, 20, 45], 4);
+    for (chunk, late_us) in record.chunks.iter_mut().zip([100, 300, 300, 500]) {
+        chunk.late_ns = Some(late_us * 1000);
+    }
+    record.write_ns = Some(MS);
+    let run = observed(std::slice::from_ref(&record));
+    let reading = summarise(&run).client.unwrap().reading.unwrap();
+    assert_eq!((reading.clock, reading.reads), (ClockSource::Kernel, 3));
+    assert_eq!((reading.late_median_ms, reading.late_max_ms), (Some(0.3), Some(0.5)));
+    assert_eq!((reading.merged_chunks, reading.merged_bound_max_ms), (1, Some(10.0)));
+    assert_eq!(reading.write_max_ms, Some(1.0));
+    record.chunks[0].late_ns = None;
+    let run = observed(std::slice::from_ref(&record));
+    assert_eq!(summarise(&run).client.unwrap().reading.unwrap().clock, ClockSource::Mixed);
+    record.chunks.clear();
+    let run = observed(std::slice::from_ref(&record));
+    assert_eq!(summarise(&run).client.unwrap().reading, None);
 }

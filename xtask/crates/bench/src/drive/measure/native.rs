@@ -7,7 +7,7 @@ use domain::event::{FailureClass, StepFailure};
 use domain::facts::RungOutcome;
 use domain::framework::Engine;
 use load::{Order, RequestSet};
-use report::block::{BlockInput, block};
+use report::block::{BlockInput, Extras, block};
 use stats::Observation;
 
 use super::{Job, Raw, Yield};
@@ -45,6 +45,7 @@ pub(super) async fn make(job: &Job<'_>) -> Result<Yield, StepFailure> {
         asked: requests.asked(),
         duration_ns: drive.duration_ns,
         cpu_ns: drive.cpu_ns,
+        threads: drive.threads,
     });
     let request_set = requests.fingerprint();
     let text = block(&BlockInput {
@@ -53,6 +54,7 @@ pub(super) async fn make(job: &Job<'_>) -> Result<Yield, StepFailure> {
         measurement: &measurement,
         request_set: Some(&request_set),
         max_itl_ms: stats::metrics::max_itl_ms(&drive.records),
+        extras: Extras::NONE,
     });
     Ok(Yield {
         engine: Engine::Native,

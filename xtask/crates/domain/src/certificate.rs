@@ -1,0 +1,278 @@
+//! Certificates: how wrong the load client is on a machine, measured against a server that knows.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::names::names;
+use crate::summary::ClientLag;
+use crate::timestamp::Timestamp;
+
+/// What `certify` found on one machine: `results/certificates/<host>-<timestamp>.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Certificate {
+    /// Version of this format; see [`Certificate::SCHEMA`].
+    pub schema: u32,
+    /// Name of the machine.
+    pub host: String,
+    /// When it was made.
+    pub made: Timestamp,
+    /// Version of servegate, which is the client.
+    pub servegate_version: String,
+    /// Release of the kernel, whose clock is used.
+    pub kernel: Option<String>,
+    /// CPU of the truth server.
+    pub server_cpu: u32,
+    /// CPU of the client.
+    pub client_cpu: u32,
+    /// Load average over one minute just before.
+    pub load_1m: Option<f64>,
+    /// The loads that were tried, from small to large.
+    pub cells: Vec<Cell>,
+}
+
+impl Certificate {
+    /// Version of the format, raised when a reader of the old one would misread the new one.
+    pub const SCHEMA: u32 = 1;
+}
+
+/// One load of a certificate: so many streams at once, so many events a second.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Cell {
+    /// Streams in flight that the arrival rate makes on average.
+    pub streams: u32,
+    /// Events a second that those streams make together.
+    pub events_per_s: u32,
+    /// Requests sent.
+    pub requests: u32,
+    /// How the client's numbers compare with the server's.
+    pub accuracy: Accuracy,
+    /// Events a second that the client recorded, from the first request to the last answer.
+    pub recorded_events_per_s: f64,
+    /// CPU time of the client's process, its start included, as a share of one core.
+    pub client_cpu_share: f64,
+    /// Largest memory of the client's process, in MiB.
+    pub client_memory_mib: f64,
+    /// CPU time of the server as a share of one core.
+    pub server_cpu_share: f64,
+    /// How well the client kept up by its own account.
+    pub lag: Option<ClientLag>,
+}
+
+/// The client's numbers against the truth, request by request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Accuracy {
+    /// Requests that both sides know.
+    pub matched: u32,
+    /// Requests that only one side knows, or that were cut off, or whose events were lost.
+    pub unmatched: u32,
+    /// Time to first token: from the request's arrival in the server's kernel to the first write.
+    pub ttft: Compared,
+    /// Time between two events.
+    pub itl: Compared,
+    /// Mean time per event after the first.
+    pub tpot: Compared,
+    /// Error of the output throughput, as a share of the true one; positive is too much.
+    pub throughput_share: f64,
+}
+
+/// One metric as the client has it and as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Compared {
+    /// Distance of the client's value from the truth, sample by sample.
+    pub error: ErrorMs,
+    /// Mean by the client, in ms.
+    pub client_mean_ms: f64,
+    /// True mean, in ms.
+    pub true_mean_ms: f64,
+    /// 99th percentile by the client, in ms.
+    pub client_p99_ms: f64,
+    /// True 99th percentile, in ms.
+    pub true_p99_ms: f64,
+}
+
+/// Distances from the truth, in ms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorMs {
+    /// Median.
+    pub median_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// The largest.
+    pub max_ms: f64,
+}
+
+/// How far a run's numbers may be from the truth, by the cell of a certificate that covers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorBound {
+    /// The certificate's file, relative to the results folder.
+    pub certificate: String,
+    /// Streams of the cell.
+    pub streams: u32,
+    /// Events a second of the cell.
+    pub events_per_s: u32,
+    /// Error of a time to first token.
+    pub ttft: ErrorMs,
+    /// Error of a time between events.
+    pub itl: ErrorMs,
+    /// Error of a time per token.
+    pub tpot: ErrorMs,
+    /// Error of the throughput, as a share.
+    pub throughput_share: f64,
+}
+
+/// A load client that others use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peer {
+    /// This one.
+    Servegate,
+    /// `sglang.benchmark.serving`.
+    SglangPython,
+    /// `sglang.benchmark.rust_client`.
+    SglangRust,
+    /// `vllm bench serve`.
+    Vllm,
+}
+
+names!(Peer, "load client", {
+    Servegate => "servegate",
+    SglangPython => "sglang-python",
+    SglangRust => "sglang-rust",
+    Vllm => "vllm",
+});
+
+impl Peer {
+    /// As its makers call it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Servegate => "servegate load",
+            Self::SglangPython => "sglang.benchmark.serving",
+            Self::SglangRust => "SGLang's Rust client",
+            Self::Vllm => "vllm bench serve",
+        }
+    }
+}
+
+/// A load that clients are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum PeerLoad {
+    /// Spread by chance, paced streams.
+    Rate {
+        /// Requests a second asked for.
+        requests_per_s: u32,
+        /// Requests in all.
+        requests: u32,
+    },
+    /// All at once, paced streams.
+    Burst {
+        /// Requests in all.
+        requests: u32,
+    },
+    /// As fast as the socket takes it.
+    Saturated {
+        /// Streams at once.
+        streams: u32,
+        /// Requests in all.
+        requests: u32,
+    },
+}
+
+impl PeerLoad {
+    /// Requests in all.
+    pub const fn requests(self) -> u32 {
+        match self {
+            Self::Rate { requests, .. }
+            | Self::Burst { requests }
+            | Self::Saturated { requests, .. } => requests,
+        }
+    }
+
+    /// A name for files.
+    pub fn slug(self) -> String {
+        match self {
+            Self::Rate { requests_per_s, .. } => format!("rate-{requests_per_s}"),
+            Self::Burst { requests } => format!("burst-{requests}"),
+            Self::Saturated { requests, .. } => format!("saturated-{requests}"),
+        }
+    }
+}
+
+impl fmt::Display for PeerLoad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate { requests_per_s, .. } => write!(f, "{requests_per_s} requests/s"),
+            Self::Burst { requests } => write!(f, "burst of {requests}"),
+            Self::Saturated { streams, requests } => {
+                write!(f, "{streams} streams at full speed, {requests} requests")
+            }
+        }
+    }
+}
+
+/// What a client reported and what was true.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerNumbers {
+    /// Requests a second that arrived at the server, from the first to the last.
+    pub delivered_per_s: Option<f64>,
+    /// Time to first token, in ms: mean.
+    pub mean_ttft_ms: Told,
+    /// Time to first token, in ms: 99th percentile.
+    pub p99_ttft_ms: Told,
+    /// Time between events, in ms: mean.
+    pub mean_itl_ms: Told,
+    /// Time between events, in ms: 99th percentile.
+    pub p99_itl_ms: Told,
+    /// Events that the server sent.
+    pub events: u64,
+    /// CPU time of the client's process, its start included, in s.
+    pub cpu_s: f64,
+    /// Largest memory of the client's process, in MiB.
+    pub memory_mib: f64,
+}
+
+/// A number as it was reported and as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Told {
+    /// By the client, if it tells.
+    pub reported: Option<f64>,
+    /// By the server.
+    pub truth: f64,
+}
+
+/// One client with one load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerRun {
+    /// The client.
+    pub peer: Peer,
+    /// The load.
+    pub load: PeerLoad,
+    /// Its numbers, if it could be run.
+    pub numbers: Option<PeerNumbers>,
+    /// Why it could not.
+    pub failed: Option<String>,
+}
+
+/// Clients side by side: `results/published/peers-<timestamp>.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerReport {
+    /// Version of this format.
+    pub schema: u32,
+    /// Name of the machine.
+    pub host: String,
+    /// When it was made.
+    pub made: Timestamp,
+    /// Load average over one minute at the end, the clients' own load included.
+    pub load_1m: Option<f64>,
+    /// Events of each answer.
+    pub events: u32,
+    /// All clients with all loads.
+    pub runs: Vec<PeerRun>,
+}
+
+impl PeerReport {
+    /// Version of the format, raised when a reader of the old one would misread the new one.
+    pub const SCHEMA: u32 = 1;
+}

@@ -1,0 +1,133 @@
+//! Load clients side by side, as a Markdown table.
+
+use domain::certificate::{Peer, PeerLoad, PeerNumbers, PeerReport, PeerRun, Told};
+
+/// The table for a README. Errors are what the client reports less what the server did.
+pub fn table(report: &PeerReport) -> String {
+    let mut text = format!(
+        "Answers of {} events on one core each for client and server; reported less true, in ms.\n\n\
+         | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|\n",
+        report.events
+    );
+    for run in &report.runs {
+        text += &row(report, run);
+    }
+    text
+}
+
+fn row(report: &PeerReport, run: &PeerRun) -> String {
+    let head = format!("| {} | {} |", run.load, run.peer.title());
+    let Some(numbers) = &run.numbers else {
+        let why = run.failed.as_deref().unwrap_or("not run");
+        let why = why.lines().next().unwrap_or_default().replace('|', "\\|");
+        return format!("{head} {why} | | | | | |\n");
+    };
+    let rate = match run.load {
+        PeerLoad::Rate { .. } => numbers.delivered_per_s.map(|rate| format!("{rate:.1}")),
+        PeerLoad::Burst { .. } | PeerLoad::Saturated { .. } => None,
+    };
+    let error = |told: Told| match run.load {
+        PeerLoad::Rate { .. } | PeerLoad::Burst { .. } => {
+            told.reported.map_or_else(|| "n/a".to_owned(), |ms| format!("{:+.2}", ms - told.truth))
+        }
+        // Without a gap there is no time between events to be right about.
+        PeerLoad::Saturated { .. } => String::new(),
+    };
+    format!(
+        "{head} {} | {} | {} | {} | {} | {} |\n",
+        rate.unwrap_or_default(),
+        error(numbers.mean_ttft_ms),
+        error(numbers.p99_ttft_ms),
+        error(numbers.mean_itl_ms),
+        error(numbers.p99_itl_ms),
+        cost(report, run.peer, run.load, numbers),
+    )
+}
+
+/// Events per CPU-second of the whole process, and of what came after its start where a smaller
+/// load of the same kind tells what that costs.
+fn cost(report: &PeerReport, peer: Peer, load: PeerLoad, numbers: &PeerNumbers) -> String {
+    let whole = thousands(numbers.events as f64 / numbers.cpu_s);
+    let PeerLoad::Saturated { streams, requests } = load else { return whole };
+    let smaller = report.runs.iter().filter(|run| run.peer == peer).find_map(|run| {
+        let of_kind = matches!(
+            run.load,
+            PeerLoad::Saturated { streams: s, requests: r } if s == streams && r < requests
+        );
+        run.numbers.filter(|_| of_kind)
+    });
+    let Some(smaller) = smaller else { return whole };
+    let events = numbers.events.saturating_sub(smaller.events) as f64;
+    let cpu_s = numbers.cpu_s - smaller.cpu_s;
+    if cpu_s <= 0.0 {
+        whole
+    } else {
+        format!("{whole} ({} after its start)", thousands(events / cpu_s))
+    }
+}
+
+/// With spaces between thousands.
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if 0 < i && (digits.len() - i) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::timestamp::Timestamp;
+
+    use super::*;
+
+    fn run(peer: Peer, load: PeerLoad, events: u64, cpu_s: f64) -> PeerRun {
+        let told = |reported, truth| Told { reported: Some(reported), truth };
+        let numbers = PeerNumbers {
+            delivered_per_s: Some(99.96),
+            mean_ttft_ms: told(50.25, 50.0),
+            p99_ttft_ms: told(51.0, 52.0),
+            mean_itl_ms: told(20.0, 20.0),
+            p99_itl_ms: Told { reported: None, truth: 21.0 },
+            events,
+            cpu_s,
+            memory_mib: 10.0,
+        };
+        PeerRun { peer, load, numbers: Some(numbers), failed: None }
+    }
+
+    #[test]
+    fn clients_stand_below_one_another_with_their_errors_and_costs() {
+        let saturated = |requests| PeerLoad::Saturated { streams: 64, requests };
+        let rate = PeerLoad::Rate { requests_per_s: 100, requests: 500 };
+        let failed = Some("vLLM is not installed\nmore".to_owned());
+        let report = PeerReport {
+            schema: PeerReport::SCHEMA,
+            host: "vm".to_owned(),
+            made: Timestamp::from_unix_millis(0),
+            load_1m: None,
+            events: 128,
+            runs: vec![
+                run(Peer::Servegate, rate, 64_000, 0.5),
+                PeerRun { peer: Peer::Vllm, load: rate, numbers: None, failed },
+                run(Peer::Servegate, saturated(64), 8_192, 0.1),
+                run(Peer::Servegate, saturated(4096), 524_288, 0.3),
+            ],
+        };
+        insta::assert_snapshot!(table(&report), @r"
+        Answers of 128 events on one core each for client and server; reported less true, in ms.
+
+        | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second |
+        |---|---|--:|--:|--:|--:|--:|--:|
+        | 100 requests/s | servegate load | 100.0 | +0.25 | -1.00 | +0.00 | n/a | 128 000 |
+        | 100 requests/s | vllm bench serve | vLLM is not installed | | | | | |
+        | 64 streams at full speed, 64 requests | servegate load |  |  |  |  |  | 81 920 |
+        | 64 streams at full speed, 4096 requests | servegate load |  |  |  |  |  | 1 747 627 (2 580 480 after its start) |
+        ");
+    }
+}

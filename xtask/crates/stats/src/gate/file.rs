@@ -1,0 +1,142 @@
+//! A file of pairs: the gate for numbers that were measured elsewhere.
+
+use std::collections::BTreeMap;
+
+use domain::gate::{Class, Rule};
+use domain::metric::Better;
+use domain::verdict::Verdict;
+use serde::Deserialize;
+
+use super::decide::{Decision, Series, State, decide};
+use super::noise::{believed, trust};
+use super::pairs::worsening;
+use super::words;
+
+/// The pairs of each metric, by its name.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairsFile {
+    /// The metrics.
+    pub metrics: BTreeMap<String, MetricPairs>,
+}
+
+/// The pairs of one metric.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricPairs {
+    /// How loudly it varies.
+    pub class: Class,
+    /// Which direction is an improvement.
+    pub better: Better,
+    /// The baseline's values, in the order of the pairs; a value that is no number is none.
+    pub baseline: Vec<Option<f64>>,
+    /// The candidate's.
+    pub candidate: Vec<Option<f64>>,
+    /// Standard deviation of the log-ratio of a pair by earlier sessions.
+    #[serde(default)]
+    pub history_sd: Option<f64>,
+    /// How many pairs it is from; enough for a long history if not told.
+    #[serde(default)]
+    pub history_pairs: Option<usize>,
+}
+
+/// What a file of pairs says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileJudgement {
+    /// The decision. Where the pairs cannot be judged it has no look.
+    pub decision: Decision,
+    /// Why, on one line.
+    pub reason: String,
+}
+
+/// Judges a file of pairs. Pairs that cannot be judged are a verdict too, never a pass.
+pub fn judge_file(rule: &Rule, file: &PairsFile) -> FileJudgement {
+    let series: Result<Vec<Series>, Refusal> =
+        file.metrics.iter().map(|(name, pairs)| series(rule, name, pairs)).collect();
+    let decision = series.and_then(|series| {
+        decide(rule, &series).map_err(|error| (Verdict::Incomparable, error.to_string()))
+    });
+    match decision {
+        Ok(decision) => FileJudgement { reason: reason(rule, file, &decision), decision },
+        Err((verdict, reason)) => {
+            let state = State::Decided;
+            let decision = Decision { verdict, pairs: 0, looks: Vec::new(), state };
+            FileJudgement { decision, reason }
+        }
+    }
+}
+
+/// A verdict without a look, and why.
+type Refusal = (Verdict, String);
+
+fn series(rule: &Rule, name: &str, pairs: &MetricPairs) -> Result<Series, Refusal> {
+    let (baseline, candidate) = (&pairs.baseline, &pairs.candidate);
+    if baseline.len() != candidate.len() {
+        let reason = format!(
+            "`{name}` has {} baseline values and {} candidate values, which make no pairs",
+            baseline.len(),
+            candidate.len()
+        );
+        return Err((Verdict::Incomparable, reason));
+    }
+    if pairs.better == Better::Neutral {
+        let reason = format!("`{name}` has no better direction, so nothing of it can be worse");
+        return Err((Verdict::Incomparable, reason));
+    }
+    let both = baseline.iter().zip(candidate).zip(1_usize..);
+    let change = |((baseline, candidate), pair): ((&Option<f64>, &Option<f64>), usize)| {
+        let change = || {
+            worsening(pairs.better, (*baseline)?, (*candidate)?).filter(|change| change.is_finite())
+        };
+        change().ok_or_else(|| (Verdict::Broken, unfit(name, pair, *baseline, *candidate)))
+    };
+    let floor = match pairs.history_sd {
+        None => None,
+        Some(sd) if sd.is_finite() && 0.0 <= sd => {
+            let earlier = pairs.history_pairs.unwrap_or(rule.history.long.pairs as usize);
+            trust(&rule.history, earlier).map(|df| believed(&rule.history, sd, df))
+        }
+        Some(sd) => {
+            return Err((Verdict::Broken, format!("`history_sd` of `{name}` is {sd}")));
+        }
+    };
+    let changes = both.map(change).collect::<Result<_, _>>()?;
+    Ok(Series { name: name.to_owned(), class: pairs.class, changes, floor })
+}
+
+/// Which value of a pair is no measurement.
+fn unfit(name: &str, pair: usize, baseline: Option<f64>, candidate: Option<f64>) -> String {
+    let fit = |value: Option<f64>| value.is_some_and(|value| value.is_finite() && 0.0 < value);
+    let (side, value) =
+        if fit(baseline) { ("candidate", candidate) } else { ("baseline", baseline) };
+    match value {
+        Some(value) => {
+            format!(
+                "`{name}`: the {side} of pair {pair} is {value}; a ratio takes values above zero"
+            )
+        }
+        None => format!("`{name}`: the {side} of pair {pair} is no number"),
+    }
+}
+
+fn reason(rule: &Rule, file: &PairsFile, decision: &Decision) -> String {
+    let shifts = |wanted: fn(&domain::gate::Estimate) -> bool| {
+        let last = decision.looks.last().map_or(&[][..], |look| &look.metrics);
+        let told = last.iter().filter(|estimate| wanted(estimate)).map(|estimate| {
+            let better = file.metrics.get(&estimate.metric).map_or(Better::Neutral, |m| m.better);
+            format!("{} {}", estimate.metric, words::shift(better, estimate))
+        });
+        told.collect::<Vec<_>>().join("; ")
+    };
+    words::because(
+        rule,
+        decision.verdict,
+        &decision.state,
+        decision.pairs,
+        &words::Named {
+            regressed: shifts(|estimate| estimate.regressed),
+            improved: shifts(|estimate| estimate.improved),
+            open: shifts(|estimate| !estimate.regressed && !estimate.equivalent),
+        },
+    )
+}
