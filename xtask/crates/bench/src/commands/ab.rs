@@ -17,6 +17,10 @@ use crate::session::{Options, Order, Session};
 use crate::signals::{self, Stops};
 use crate::store::Results;
 
+/// Pairs that are planned beside those of the last look, in place of pairs that have to be left out
+/// because the load client failed in them.
+const SPARE_PAIRS: u32 = 5;
+
 /// Carries it out.
 pub async fn run(args: &AbArgs) -> Result<Exit, Failure> {
     let [baseline, candidate] = args.sides.both();
@@ -24,7 +28,7 @@ pub async fn run(args: &AbArgs) -> Result<Exit, Failure> {
     let strictness = Strictness { inconclusive_fails: args.strict, baseline_required: false };
     let stops = signals::listen().context("cannot listen for signals")?;
     let pairs = rule(&args.trial)?.most_pairs();
-    let order = order(&args.trial, targets, (pairs, Ends::WhenDecided), strictness)?;
+    let order = order(&args.trial, targets, (pairs + SPARE_PAIRS, Ends::WhenDecided), strictness)?;
     let (session, exit) = experiment(&args.trial, order, stops).await?;
     conclude(&session)?;
     Ok(exit)
