@@ -16,6 +16,7 @@ use crate::inputs;
 use crate::session::{Options, Order, Session};
 use crate::signals::{self, Stops};
 use crate::store::Results;
+use crate::ui::Ui;
 
 /// Pairs that are planned beside those of the last look, in place of pairs that have to be left out
 /// because the load client failed in them.
@@ -43,6 +44,9 @@ pub(super) async fn experiment(
     let plan: Plan = ::skill::resolve(&order.request).map_err(Failure::usage)?;
     let engines = drive::choose_engines(&plan, order.options.python.as_deref()).await?;
     let results = Results::at(&trial.places.results);
+    for line in crate::baselines::foresight(&results, &plan) {
+        Ui::new().line(&format!("gate: {line}"));
+    }
     let session = Session::open(order, plan, results, trial.turns.lease_wait, stops).await?;
     let exit = drive::drive(&session, &mut Live::new(engines)).await?;
     Ok((session, exit))
