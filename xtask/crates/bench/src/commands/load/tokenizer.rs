@@ -51,7 +51,8 @@ fn open(folder: &Path) -> Result<Tokenizer, Failure> {
 
 fn missing(name: &str) -> Failure {
     let error = anyhow!("no tokenizer `{name}` on this machine");
-    let hint = "give the folder that holds the model's `tokenizer.json` with `--tokenizer`, or `embedded`";
+    let hint =
+        "give the folder that holds the model's `tokenizer.json` with `--tokenizer`, or `embedded`";
     Failure::usage(error).with_hint(hint.to_owned())
 }
 
