@@ -8,6 +8,7 @@
 
 mod ab;
 mod basics;
+mod certified;
 mod crash;
 mod drop_in;
 mod faults;

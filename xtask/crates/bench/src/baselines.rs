@@ -15,6 +15,7 @@ use domain::summary::RunSummary;
 use domain::timestamp::Timestamp;
 use domain::verdict::Verdict;
 use serde::{Deserialize, Serialize};
+use skill::{Plan, Step};
 use stats::gate::{self, History, StoredMay};
 
 use crate::store::{Results, replace};
@@ -214,6 +215,34 @@ fn find(
         baseline.key.split_once('@').is_some_and(|(start, _)| start == readable)
     });
     Ok(similar.max_by_key(|baseline| baseline.log.last().map(|accepted| accepted.at)))
+}
+
+/// What stored baselines let one expect of a plan's experiments, before anything is measured:
+/// one line a fact. A plan does not know yet what the machine is, so a baseline counts whose
+/// framework and profile the plan has; its key says what it is of.
+pub fn foresight(results: &Results, plan: &Plan) -> Vec<String> {
+    let rule = plan.steps().iter().find_map(|planned| match &planned.step {
+        Step::Judge(rule) => Some(rule),
+        _ => None,
+    });
+    let Some(rule) = rule else { return Vec::new() };
+    let planned = |newest: &RunSummary| {
+        plan.targets().iter().any(|target| target.framework == newest.framework)
+            && plan.runs().iter().any(|run| run.profile.name == newest.profile.name)
+    };
+    let mut lines = Vec::new();
+    for baseline in files(results).into_iter().filter_map(|file| read(&file).ok()) {
+        let runs = baseline.runs();
+        let Some(newest) = runs.last().filter(|newest| planned(newest)) else { continue };
+        let history = History::of(&runs, newest);
+        let told = gate::foresight_lines(rule, &history);
+        lines.extend(told.into_iter().map(|line| format!("{}: {line}", baseline.key)));
+    }
+    if lines.is_empty() {
+        let told = gate::foresight_lines(rule, &History::none());
+        lines.extend(told);
+    }
+    lines
 }
 
 /// The files of the stored baselines, by name.

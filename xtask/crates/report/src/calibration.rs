@@ -24,7 +24,7 @@ pub struct Calibration {
     /// Where.
     pub environment: Environment,
     /// Pairs that were measured, of unchanged sides and of unlike ones each.
-    pub pairs: u32,
+    pub pairs: [usize; 2],
     /// Decisions that each row replays.
     pub replays: u32,
     /// The rule.
@@ -70,10 +70,10 @@ fn tally<S: Serializer>(tally: &Tally, serializer: S) -> Result<S::Ok, S::Error>
 
 /// The table with what is needed to read it.
 pub fn markdown(calibration: &Calibration) -> String {
-    let Calibration { key, pairs, replays, .. } = calibration;
+    let Calibration { key, pairs: [alike, apart], replays, .. } = calibration;
     let mut text = format!(
         "# Calibration of the gate: {key}\n\n\
-         {pairs} pairs of unchanged sides and {pairs} pairs with a slower candidate were measured. \
+         {alike} pairs of unchanged sides and {apart} pairs with a slower candidate were measured. \
          Each figure is from {replays} decisions replayed on pairs drawn from them with \
          replacement; of unchanged pairs it is also drawn which side is which. It is the rule on \
          the noise that these pairs met, and no finer than their number allows.\n\n\
@@ -141,7 +141,7 @@ mod tests {
             at: Timestamp::from_unix_millis(1_795_490_100_000),
             servegate: "0.1.0".to_owned(),
             environment: run().environment,
-            pairs: 20,
+            pairs: [20, 19],
             replays: 200,
             rule: Rule::standard(),
             sessions: vec!["a".to_owned(), "b".to_owned()],

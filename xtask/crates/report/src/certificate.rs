@@ -40,7 +40,7 @@ const HEADINGS: [&str; 9] = [
     "memory",
     "server CPU",
 ];
-const WIDTHS: [usize; 9] = [8, 9, 20, 20, 20, 15, 11, 11, 11];
+const WIDTHS: [usize; 9] = [8, 9, 23, 23, 23, 15, 11, 11, 11];
 
 fn row(cell: &Cell) -> [String; 9] {
     let errors = |compared: Compared| {

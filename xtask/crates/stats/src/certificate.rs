@@ -136,7 +136,8 @@ pub fn over_budget(measured: &Measurement, budget: Budget, rated: Rated) -> Vec<
 /// From the first request sent to the end of the last answer, in ns.
 pub fn length_ns(records: &[RequestRecord]) -> u64 {
     let began = records.iter().filter_map(|record| record.sent_ns).min();
-    let ends = records.iter().filter_map(|record| Some(record.sent_ns? + record.done_ns?));
+    let ends =
+        records.iter().filter_map(|record| Some(record.sent_ns?.saturating_add(record.done_ns?)));
     ends.max().zip(began).map_or(0, |(end, began)| end - began)
 }
 
@@ -203,7 +204,7 @@ fn delivered(answers: &[TrueAnswer]) -> Option<f64> {
 /// Whether requests were to be sent at a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rated {
-    /// At a rate.
+    /// At a rate, whatever the server does.
     Yes,
     /// All at once, or each as soon as another has ended.
     No,
@@ -279,9 +280,9 @@ impl Pairs {
 /// Both count the same events, so only the lengths differ.
 fn throughput_error(matched: &[(&RequestRecord, &TrueAnswer)]) -> Option<f64> {
     let sent = matched.iter().filter_map(|(record, _)| record.sent_ns).min()?;
-    let ends = matched
-        .iter()
-        .filter_map(|(record, _)| Some(record.sent_ns? + record.chunks.last()?.at_ns));
+    let ends = matched.iter().filter_map(|(record, _)| {
+        Some(record.sent_ns?.saturating_add(record.chunks.last()?.at_ns))
+    });
     let client_ns = difference(ends.max()?, sent);
     let arrived = matched.iter().map(|(_, answer)| answer.arrived_ns).min()?;
     let last = matched.iter().filter_map(|(_, answer)| answer.writes.last()).map(|w| w.ended_ns);

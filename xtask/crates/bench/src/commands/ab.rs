@@ -16,6 +16,11 @@ use crate::inputs::{self, Prompts};
 use crate::session::{Options, Order, Session};
 use crate::signals::{self, Stops};
 use crate::store::Results;
+use crate::ui::Ui;
+
+/// Pairs that are planned beside those of the last look, in place of pairs that have to be left out
+/// because the load client failed in them.
+const SPARE_PAIRS: u32 = 5;
 
 /// Carries it out.
 pub async fn run(args: &AbArgs) -> Result<Exit, Failure> {
@@ -24,7 +29,7 @@ pub async fn run(args: &AbArgs) -> Result<Exit, Failure> {
     let strictness = Strictness { inconclusive_fails: args.strict, baseline_required: false };
     let stops = signals::listen().context("cannot listen for signals")?;
     let pairs = rule(&args.trial)?.most_pairs();
-    let order = order(&args.trial, targets, (pairs, Ends::WhenDecided), strictness)?;
+    let order = order(&args.trial, targets, (pairs + SPARE_PAIRS, Ends::WhenDecided), strictness)?;
     let (session, exit) = experiment(&args.trial, order, stops).await?;
     conclude(&session)?;
     Ok(exit)
@@ -39,6 +44,9 @@ pub(super) async fn experiment(
     let plan: Plan = ::skill::resolve(&order.request).map_err(Failure::usage)?;
     let engines = drive::choose_engines(&plan, order.options.python.as_deref()).await?;
     let results = Results::at(&trial.places.results);
+    for line in crate::baselines::foresight(&results, &plan) {
+        Ui::new().line(&format!("gate: {line}"));
+    }
     let session = Session::open(order, plan, results, trial.turns.lease_wait, stops).await?;
     let exit = drive::drive(&session, &mut Live::new(engines)).await?;
     Ok((session, exit))

@@ -33,7 +33,10 @@ pub fn explain(args: &BenchArgs) -> Result<Exit, Failure> {
     let text = if args.output.json {
         serde_json::to_string_pretty(&plan).context("cannot express the plan as JSON")? + "\n"
     } else {
-        plan.to_string()
+        let results = Results::at(&args.places.results);
+        let ahead = crate::baselines::foresight(&results, &plan);
+        let ahead = ahead.iter().map(|line| format!("  {line}\n")).collect::<String>();
+        format!("{plan}\nGate:\n{ahead}")
     };
     print(&text)?;
     Ok(Exit::Done)

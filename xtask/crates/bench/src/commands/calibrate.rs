@@ -30,6 +30,9 @@ const INJECTED: [f64; 5] = [0.01, 0.02, 0.03, 0.05, 0.10];
 /// Seed of what the replays draw: the same pairs give the same table.
 const REPLAY_SEED: u64 = 1;
 
+/// Pairs below which nothing is replayed: redrawing three of them is mostly one of them.
+const FEWEST_PAIRS: usize = 4;
+
 /// The measured runs of one experiment.
 struct Measured {
     session: String,
@@ -92,7 +95,12 @@ async fn measured(
     let strictness = Strictness { inconclusive_fails: false, baseline_required: false };
     let order = order(&args.trial, targets, (args.pairs, Ends::AfterAllPairs), strictness)?;
     let (session, exit) = experiment(&args.trial, order, stops).await?;
-    Ok(if exit == Exit::Done { Ok(runs_of(&session)) } else { Err(exit) })
+    let measured = runs_of(&session);
+    let runs: Vec<_> = measured.runs.iter().collect();
+    // A pair in which the client or the machine failed is lost, and no reason to lose the others.
+    let enough = FEWEST_PAIRS <= gate::pair_up(&runs).0.len();
+    let usable = exit == Exit::Done || (exit == Exit::NotMeasured && enough);
+    Ok(if usable { Ok(measured) } else { Err(exit) })
 }
 
 fn runs_of(session: &Session) -> Measured {
@@ -133,7 +141,7 @@ fn calibrated(
         at: now(),
         servegate: env!("CARGO_PKG_VERSION").to_owned(),
         environment: first.environment.clone(),
-        pairs: args.pairs,
+        pairs: [&runs, &slower].map(|of| gate::pair_up(of).0.len()),
         replays: args.replays,
         rule: rule.clone(),
         sessions: vec![alike.session.clone(), apart.session.clone()],

@@ -3,6 +3,8 @@
 mod cool_down;
 mod recorded;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use domain::event::{FailureClass, Judgement, Outcome, StepFailure};
 use domain::gate::{Basis, Rule};
@@ -26,19 +28,33 @@ const HISTORY: &str = "history.json";
 /// Looks at the pairs up to this one, and says how the experiment stands.
 pub(super) fn look(session: &Session, pair: u32, rule: &Rule) -> Result<Outcome, StepFailure> {
     let recorded = Recorded::up_to(&session.plan, &session.recorder.entries(), pair);
-    let runs: Vec<&RunSummary> = recorded.runs.iter().collect();
+    let left_out = sequencer::experiment::left_out(&recorded.failed);
+    let counts = |run: &&RunSummary| run.arm.is_some_and(|arm| !left_out.contains(&arm.pair));
+    let runs: Vec<&RunSummary> = recorded.runs.iter().filter(counts).collect();
     let history = history(session, &runs);
     let history = history.map_err(|error| failed(FailureClass::Storage, error))?;
     let judged = gate::judge_interleaved(rule, &runs, &history, basis(session));
-    let judgement = match sequencer::experiment::refusal(&recorded.failed) {
+    let last = session.plan.experiment().is_some_and(|experiment| experiment.pairs <= pair);
+    let mut judgement = match sequencer::experiment::refusal(&recorded.failed) {
         Some((verdict, reason)) => refused(judged, &runs, verdict, reason),
+        None if last && judged.next_look.is_some() => {
+            let reason = format!("too few pairs are left to decide; {}", told(&left_out));
+            refused(judged, &runs, Verdict::Broken, reason)
+        }
         None => judged,
     };
+    judgement.notes.extend((!left_out.is_empty()).then(|| told(&left_out)));
     let standing = gate::standing(rule, &runs, &history);
     let shown = report::experiment::standing(rule, &standing);
     session.recorder.with_ui(|ui| ui.line(&shown));
     let decided = judgement.next_look.is_none();
     Ok(Outcome::Looked { pair, decided, judgement: Box::new(judgement) })
+}
+
+/// Which pairs are left out.
+fn told(left_out: &BTreeSet<u32>) -> String {
+    let pairs: Vec<_> = left_out.iter().map(ToString::to_string).collect();
+    format!("left out, because the load client failed in them: pairs {}", pairs.join(", "))
 }
 
 /// How the sides were measured.

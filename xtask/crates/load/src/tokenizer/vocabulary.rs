@@ -3,7 +3,7 @@
 //! Enough to turn ids into text, which is all that drawn prompts need. Whatever is not exactly of
 //! the known shape is left to the full tokenizer: this reader never guesses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -59,8 +59,13 @@ impl Vocabulary {
         }
         let specials_added = specials_added(post_processor.as_ref())?;
         let Words(words) = model.vocab;
+        // Of a word that stands twice the full tokenizer keeps one.
+        let mut seen = HashSet::with_capacity(words.len());
+        if !words.iter().all(|(word, _)| seen.insert(word.as_str())) {
+            return None;
+        }
         let base_size = u32::try_from(words.len()).ok()?;
-        let added = new_tokens(&words, added_tokens, normalizer.is_some_and(|it| !it.is_null()))?;
+        let added = new_tokens(&words, &added_tokens, normalizer.is_some_and(|it| !it.is_null()))?;
         let mut vocabulary =
             Self { bytes: Vec::new(), places: Vec::new(), base_size, specials_added };
         let table = byte_table();
@@ -124,7 +129,7 @@ impl Vocabulary {
 /// Added tokens that the vocabulary does not hold already, if all have the ids that they say.
 fn new_tokens(
     words: &[(String, u32)],
-    added: Vec<Added>,
+    added: &[Added],
     normalizes: bool,
 ) -> Option<Vec<(String, u32)>> {
     // A normalised token is shown in another spelling than its own.
@@ -132,7 +137,7 @@ fn new_tokens(
         return None;
     }
     let mut wanted: HashMap<&str, u32> = HashMap::with_capacity(added.len());
-    for token in &added {
+    for token in added {
         if wanted.insert(&token.content, token.id).is_some() || token.content.is_empty() {
             return None;
         }

@@ -42,7 +42,7 @@ pub(super) fn rows(
     let assignment = assignment(gsp, slots, streams.seed);
     let made = match profile.workload.prompts {
         PromptForm::Ids => joined_ids(&systems, questions, &assignment),
-        PromptForm::Text => joined_texts(systems, questions, &assignment, tokenizer)?,
+        PromptForm::Text => joined_texts(&systems, &questions, &assignment, tokenizer)?,
     };
     let lens = prompt_lens(&made, gsp, tokenizer)?;
     let mut rows: Vec<_> = made
@@ -107,13 +107,13 @@ fn joined_ids(systems: &[Vec<u32>], questions: Vec<Vec<u32>>, groups: &[usize]) 
 }
 
 fn joined_texts(
-    systems: Vec<Vec<u32>>,
-    questions: Vec<Vec<u32>>,
+    systems: &[Vec<u32>],
+    questions: &[Vec<u32>],
     groups: &[usize],
     tokenizer: &Tokenizer,
 ) -> Result<Vec<Prompt>, WorkloadError> {
-    let systems = tokenizer.decode_each(&systems)?;
-    let questions = tokenizer.decode_each(&questions)?;
+    let systems = tokenizer.decode_each(systems)?;
+    let questions = tokenizer.decode_each(questions)?;
     let pairs = questions.into_iter().zip(groups);
     let text = |(question, group): (String, &usize)| format!("{}\n\n{question}", systems[*group]);
     Ok(pairs.map(|pair| Prompt::Text(text(pair))).collect())

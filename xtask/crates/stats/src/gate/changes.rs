@@ -8,6 +8,7 @@ use domain::summary::RunSummary;
 
 use super::noise::median;
 use super::pairs::pair_up;
+use super::random::Random;
 
 /// Sessions on each side of a change: fewer are an odd night.
 const FEWEST: usize = 4;
@@ -62,7 +63,7 @@ pub fn ratios(metric: Metric, sessions: &[&[&RunSummary]]) -> Vec<Option<f64>> {
 pub fn change_points(series: &[f64]) -> Vec<ChangePoint> {
     let skipped = series.len().saturating_sub(MOST);
     let series = &series[skipped..];
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut random = Random::new(5);
     let mut found: Vec<(usize, f64)> = Vec::new();
     let mut open = vec![(0, series.len())];
     while let Some((from, to)) = open.pop() {
@@ -125,39 +126,18 @@ fn best_split(series: &[f64]) -> Option<(usize, f64)> {
     best
 }
 
-/// SplitMix64 from a fixed seed: the same series has the same changes on every day.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn shuffle(&mut self, values: &mut [f64]) {
-        for at in (1..values.len()).rev() {
-            // The remainder is at most `at`.
-            let other = usize::try_from(self.next() % (at as u64 + 1)).unwrap_or(at);
-            values.swap(at, other);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn noise(count: usize, level: f64) -> Vec<f64> {
-        let mut random = Random(7);
-        (0..count).map(|_| level + (random.next() >> 40) as f64 / (1 << 24) as f64 * 0.02).collect()
+    fn noise(seed: u64, count: usize, level: f64) -> Vec<f64> {
+        let mut random = Random::new(seed);
+        (0..count).map(|_| level + random.normal() * 0.005).collect()
     }
 
     #[test]
     fn a_step_is_found_where_it_is() {
-        let series = [noise(12, 1.0), noise(10, 1.02), noise(15, 0.97)].concat();
+        let series = [noise(1, 12, 1.0), noise(2, 10, 1.03), noise(3, 15, 0.97)].concat();
         let found = change_points(&series);
         let places: Vec<_> = found.iter().map(|change| change.at).collect();
         assert_eq!(places, [12, 22]);
@@ -166,14 +146,14 @@ mod tests {
 
     #[test]
     fn noise_and_short_series_have_no_change() {
-        assert_eq!(change_points(&noise(40, 1.0)), []);
+        assert_eq!(change_points(&noise(4, 40, 1.0)), []);
         assert_eq!(change_points(&[1.0, 1.0, 1.0, 2.0, 2.0, 2.0]), []);
         assert_eq!(change_points(&[]), []);
     }
 
     #[test]
     fn one_odd_night_is_no_change() {
-        let mut series = noise(30, 1.0);
+        let mut series = noise(5, 30, 1.0);
         series[20] = 2.0;
         assert_eq!(change_points(&series), []);
     }

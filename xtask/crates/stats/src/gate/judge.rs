@@ -227,3 +227,6 @@ fn refused(
         notes: words::notes(rule, pairs, &History::none(), basis, &[]),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What the journal holds of an experiment's pairs.
 
 use domain::event::{Entry, Event, Outcome, StepFailure};
-use domain::gate::Side;
+use domain::gate::Arm;
 use domain::summary::RunSummary;
 use sequencer::experiment::FailedRun;
 use skill::{Phase, Plan, PlannedRun};
@@ -42,11 +42,11 @@ fn saved<'a>(plan: &Plan, entries: &'a [Entry], run: usize) -> Option<&'a RunSum
 
 /// The first failure at a run's target, which has no other run.
 fn failure(plan: &Plan, entries: &[Entry], run: &PlannedRun) -> Option<FailedRun> {
-    let side = run.arm.map_or(Side::Candidate, |arm| arm.side);
+    let Arm { side, pair } = run.arm?;
     let failure = |step: usize, failure: &StepFailure| {
         let planned = plan.step(step)?;
         let here = planned.at.target() == Some(run.target) && planned.phase == Phase::Main;
-        here.then(|| FailedRun { side, step: planned.name.clone(), failure: failure.clone() })
+        here.then(|| FailedRun { pair, side, step: planned.name.clone(), failure: failure.clone() })
     };
     entries.iter().find_map(|entry| match &entry.event {
         Event::StepFailed { step, failure: why } => failure(*step, why),

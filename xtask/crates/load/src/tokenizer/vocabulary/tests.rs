@@ -83,4 +83,9 @@ fn what_is_not_known_exactly_is_left_to_the_full_tokenizer() {
     assert!(tiny(LEVEL, &token(1, "a", false), "null").is_none(), "another id than the word's");
     assert!(tiny(LEVEL, &token(3, "<x>", true), "null").is_none(), "normalised");
     assert!(Vocabulary::read(b"{").is_none());
+    let twice = r#"{"decoder":{"type":"ByteLevel"},"added_tokens":[],
+        "model":{"type":"BPE","vocab":{"a":0,"b":1,"a":2}}}"#;
+    assert!(Vocabulary::read(twice.as_bytes()).is_none(), "a word that stands twice");
+    let once = twice.replace(r#""a":2"#, r#""c":2"#);
+    assert!(Vocabulary::read(once.as_bytes()).is_some());
 }
