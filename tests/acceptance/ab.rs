@@ -51,8 +51,8 @@ fn ab(world: &World, load: &[&str], args: &[&str]) -> Experiment {
 impl Experiment {
     /// The last look.
     fn look(&self) -> &Value {
-        let looks = self.journal.iter().filter(|entry| entry["outcome"]["kind"] == "looked");
-        &looks.last().unwrap_or_else(|| panic!("{}", self.ended.transcript()))["outcome"]
+        let mut looks = self.journal.iter().filter(|entry| entry["outcome"]["kind"] == "looked");
+        &looks.next_back().unwrap_or_else(|| panic!("{}", self.ended.transcript()))["outcome"]
     }
 
     fn verdict(&self) -> &str {

@@ -168,12 +168,12 @@ fn generation(path: &str, body: &Value) -> (u16, &'static str, String) {
         }
     };
     if body["stream"] == json!(false) {
-        let text = " a".repeat(n as usize);
+        let text = " a".repeat(usize::try_from(n).unwrap());
         return (200, "application/json", event(text, n, true).to_string());
     }
     let cumulative = path == "/generate";
     let events = (1..=n).map(|count| {
-        let text = " a".repeat(if cumulative { count as usize } else { 1 });
+        let text = " a".repeat(if cumulative { usize::try_from(count).unwrap() } else { 1 });
         format!("data: {}\n\n", event(text, count, false))
     });
     (200, "text/event-stream", events.collect::<String>() + "data: [DONE]\n\n")

@@ -220,9 +220,9 @@ impl Rule {
             faults.push(("history", fault));
         }
         for (name, limits) in [("mean", self.mean), ("tail", self.tail)] {
-            if !(0.0 <= limits.min_effect && limits.min_effect < limits.tolerance)
-                || !limits.tolerance.is_finite()
-            {
+            let ordered = 0.0 <= limits.min_effect && limits.min_effect < limits.tolerance;
+            let sound = ordered && limits.tolerance.is_finite();
+            if !sound {
                 let fault = format!("`{name}`: `min_effect` is not between 0 and `tolerance`");
                 faults.push((name, fault));
             }

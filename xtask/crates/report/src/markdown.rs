@@ -114,8 +114,11 @@ fn metrics(judgement: &Judgement) -> String {
     details(&cell(&judgement.key), &(table + &notes))
 }
 
+/// Runs of one key and, in an experiment, one side.
+type Group<'a> = ((String, Option<Side>), Vec<&'a RunSummary>);
+
 fn results(session: &SessionView) -> String {
-    let mut groups: Vec<((String, Option<Side>), Vec<&RunSummary>)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     let counts = |run: &&RunSummary| run.arm.is_none_or(|arm| 0 < arm.pair);
     for run in session.runs.iter().map(|run| &run.summary).filter(counts) {
         let key = (stats::key(run), run.arm.map(|arm| arm.side));

@@ -1,6 +1,6 @@
 //! `ab` and `calibrate`: two sides measured in turns.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use domain::framework::{EngineChoice, Framework};
@@ -199,8 +199,8 @@ impl SideArgs {
 }
 
 /// A path as it would be typed.
-fn shown(path: &PathBuf) -> String {
-    path.display().to_string()
+fn shown(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
 }
 
 impl CommonTargetArgs {
@@ -213,7 +213,12 @@ impl CommonTargetArgs {
             tokenizers: self.tokenizer.iter().map(shown).collect(),
             url: own.url.cloned(),
             port: None,
-            executables: own.executable.or(self.executable.as_ref()).into_iter().map(shown).collect(),
+            executables: own
+                .executable
+                .or(self.executable.as_ref())
+                .into_iter()
+                .map(shown)
+                .collect(),
             server_args: [&self.server_args, own.server_args].concat(),
             device: self.device,
             gpu_source: self.gpu_source.clone(),

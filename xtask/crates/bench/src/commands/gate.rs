@@ -69,11 +69,11 @@ fn rule(args: &GateArgs) -> Result<Rule, Failure> {
     let skills = skill::skills(&inputs::skills(args.places.skills.as_deref())?);
     let skills = skills.map_err(Failure::usage)?;
     let steps = skills.iter().flat_map(|skill| &skill.conclude);
-    let rule = steps.filter_map(|step| match step {
+    let mut rule = steps.filter_map(|step| match step {
         Step::Judge(rule) => Some(rule.clone()),
         _ => None,
     });
-    rule.last().ok_or_else(|| Failure::usage(anyhow!("no skill has a step `judge`")))
+    rule.next_back().ok_or_else(|| Failure::usage(anyhow!("no skill has a step `judge`")))
 }
 
 /// Judges a file of pairs.

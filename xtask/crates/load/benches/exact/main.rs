@@ -5,6 +5,8 @@
 //! and when each event was written. `cargo bench -p load --bench exact --profile tool -- --help`
 //! lists what can be set. It asserts nothing: machines differ, and a table is what is wanted.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a bench fails")]
+
 mod compare;
 mod truth;
 

@@ -27,7 +27,7 @@ impl Capture {
         let name = file.file_name()?.to_str()?.strip_suffix(".req.jsonl")?.to_owned();
         let printed = fs::read_to_string(file.with_file_name(format!("{name}.stdout.txt"))).ok()?;
         // The last of them has the model that the server named.
-        let arguments = printed.lines().filter_map(arguments).last()?;
+        let arguments = printed.lines().filter_map(arguments).next_back()?;
         let requests = fs::read_to_string(file).unwrap();
         let sent = requests.lines().filter_map(body).collect();
         Some(Self { name, arguments, sent })

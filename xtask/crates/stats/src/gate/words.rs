@@ -134,7 +134,7 @@ pub(super) fn notes(
             cold.join(", ")
         ));
     }
-    notes.extend(metrics.iter().flat_map(|judged| clamped(judged)));
+    notes.extend(metrics.iter().flat_map(clamped));
     notes.extend(super::stability::unstable(rule, pairs));
     notes
 }

@@ -56,10 +56,10 @@ fn in_full(flag: &str) -> Result<OsString, WrongFlag> {
         None => (flag, None),
     };
     let name = resolve(given)?.unwrap_or(given);
-    if let Some(known) = flags::TOOL.iter().find(|known| known.name == name) {
-        if let Support::Refused(why) = known.support {
-            return Err(WrongFlag::Refused { name: known.name, why });
-        }
+    if let Some(known) = flags::TOOL.iter().find(|known| known.name == name)
+        && let Support::Refused(why) = known.support
+    {
+        return Err(WrongFlag::Refused { name: known.name, why });
     }
     Ok(match value {
         Some(value) => format!("--{name}={value}"),

@@ -119,13 +119,13 @@ fn any_series() -> impl Strategy<Value = Vec<Series>> {
     let floor = prop::option::of((0.002..0.1_f64, prop::sample::select(vec![4, 8])));
     let metric = (prop::collection::vec(-0.2..0.2_f64, 10), floor, any::<bool>());
     prop::collection::vec(metric, 1..6).prop_map(|metrics| {
-        let named =
-            |(at, (changes, floor, tail)): (usize, (Vec<f64>, Option<(f64, u32)>, bool))| Series {
-                name: format!("m{at}"),
-                class: if tail { Class::Tail } else { Class::Mean },
-                changes,
-                floor: floor.map(|(sd, df)| Floor { sd, df }),
-            };
+        type Drawn = (Vec<f64>, Option<(f64, u32)>, bool);
+        let named = |(at, (changes, floor, tail)): (usize, Drawn)| Series {
+            name: format!("m{at}"),
+            class: if tail { Class::Tail } else { Class::Mean },
+            changes,
+            floor: floor.map(|(sd, df)| Floor { sd, df }),
+        };
         metrics.into_iter().enumerate().map(named).collect()
     })
 }
