@@ -5,6 +5,7 @@
 //! written to disk is made of these types too, so a changed field here is a changed file format:
 //! think of old readers of new files as well as of new readers of old ones.
 
+pub mod accounting;
 pub mod anomaly;
 pub mod certificate;
 pub mod event;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::Accounting;
 use crate::anomaly::Anomaly;
 use crate::certificate::ErrorBound;
 use crate::facts::{Environment, Vram};
@@ -67,6 +68,9 @@ pub struct RunSummary {
     /// a load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_bound: Option<ErrorBound>,
+    /// What the numbers leave out; nothing if nothing completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounting: Option<Accounting>,
     /// Everything unusual.
     pub anomalies: Vec<Anomaly>,
     /// Where and with what it was made.
@@ -98,6 +102,8 @@ pub struct Measurement {
     pub metrics: BTreeMap<Metric, f64>,
     /// How well the load generator kept up, if it tells.
     pub client: Option<ClientLag>,
+    /// What the numbers leave out; nothing if nothing completed.
+    pub accounting: Option<Accounting>,
     /// Everything unusual.
     pub anomalies: Vec<Anomaly>,
 }

@@ -169,6 +169,11 @@ impl Answer {
         }
     }
 
+    /// How many bytes may be fed so that no two events are, if that is known.
+    pub(crate) fn within_event(&self) -> Option<usize> {
+        self.decoder.within_chunk()
+    }
+
     /// The chunks that came so far.
     pub(crate) fn chunks(&self) -> &[Chunk] {
         &self.stream.chunks

@@ -10,6 +10,11 @@ use memchr::memchr;
 const HEAD_BYTES: usize = 64 << 10;
 /// Header lines in a head; twice what proxies send.
 const HEADERS: usize = 128;
+/// A head is taken in steps of so many bytes where its first chunk must not come along: that is
+/// longer.
+const HEAD_STEP: usize = 64;
+/// A chunk that carries an event has more bytes than this, with its size.
+const LEAST_CHUNK: usize = 8;
 /// A chunk's size line without extensions is shorter than this.
 const SIZE_BYTES: usize = 24;
 /// A chunk's size line or a trailer line, with what extensions may add.
@@ -99,6 +104,18 @@ impl Decoder {
             | State::ChunkData { .. }
             | State::ChunkEnd
             | State::Trailers => Ending::Cut,
+        }
+    }
+
+    /// How many bytes may be taken so that no two chunks are taken together, if that is known.
+    pub(crate) fn within_chunk(&self) -> Option<usize> {
+        match self.state {
+            State::Head | State::Trailers => Some(HEAD_STEP),
+            State::ChunkSize => Some(LEAST_CHUNK.saturating_sub(self.partial.len()).max(1)),
+            // With the line's end after the chunk.
+            State::ChunkData { left } => usize::try_from(left).ok()?.checked_add(2),
+            State::ChunkEnd => Some(2_usize.saturating_sub(self.partial.len()).max(1)),
+            State::Length { .. } | State::UntilClose | State::Done => None,
         }
     }
 
@@ -336,6 +353,26 @@ mod tests {
         }
         assert_eq!(read(&[b"HTTP/1.1 200"]), Ok((None, vec![], Ending::BeforeHead)));
         assert_eq!(read(&[]), Ok((None, vec![], Ending::BeforeHead)));
+    }
+
+    #[test]
+    fn what_may_be_taken_never_holds_parts_of_two_events() {
+        let head =
+            format!("{OK}Transfer-Encoding: chunked\r\nX-Padding: {}\r\n\r\n", "p".repeat(90));
+        let data = format!("data: {}\n\n", "x".repeat(HEAD_STEP));
+        let event = format!("{:x}\r\n{data}\r\n", data.len());
+        let bytes = format!("{head}{event}{event}{event}0\r\n\r\n");
+        let ends: Vec<_> = (1..=3).map(|n| head.len() + n * event.len()).collect();
+        let (mut decoder, mut at) = (Decoder::new(), 0);
+        while let Some(most) = decoder.within_chunk() {
+            let next = bytes.len().min(at + most);
+            let crossed = ends[..2].iter().filter(|end| at < **end && **end < next).count();
+            assert_eq!(crossed, 0, "{at} to {next} of {ends:?}");
+            let mut input = &bytes.as_bytes()[at..next];
+            while decoder.next(&mut input).unwrap().is_some() {}
+            at = next;
+        }
+        assert!(decoder.done());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::accounting::Accounting;
 use domain::anomaly::Anomaly;
 use domain::failure::FailureKind;
 use domain::framework::Backend;
@@ -79,6 +80,8 @@ struct Servegate<'a> {
     input_tokens_by_server: Option<u64>,
     cached_tokens: Option<u64>,
     client: Option<&'a ClientLag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounting: Option<&'a Accounting>,
     anomalies: &'a [Anomaly],
 }
 
@@ -105,7 +108,7 @@ impl Line<'_> {
     }
 
     fn servegate(&self) -> Servegate<'_> {
-        let Measurement { requests, tokens, client, anomalies, .. } = self.measurement;
+        let Measurement { requests, tokens, client, accounting, anomalies, .. } = self.measurement;
         Servegate {
             own: self.own,
             requests_asked: requests.asked,
@@ -115,6 +118,7 @@ impl Line<'_> {
             input_tokens_by_server: tokens.input_by_server,
             cached_tokens: tokens.cached,
             client: client.as_ref(),
+            accounting: accounting.as_ref(),
             anomalies,
         }
     }

@@ -101,6 +101,7 @@ pub(crate) fn run() -> RunSummary {
         vram: Some(Vram { before_mib: 10, peak_mib: 2048, after_mib: 12 }),
         request_set: Some("ab12".to_owned()),
         client: Some(lag()),
+        accounting: None,
         error_bound: None,
         anomalies: vec![Anomaly::ShortAnswers { requests: 2 }],
         environment: Environment {

@@ -95,6 +95,7 @@ mod tests {
             },
             metrics: BTreeMap::from([(Metric::Duration, 1.0)]),
             client: None,
+            accounting: None,
             anomalies: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 //! Everything here is a pure function of recorded data: no file, no clock, no server. A number
 //! that the data do not give is absent; it is never zero, and it is never guessed.
 
+pub mod accounting;
 pub mod certificate;
 pub mod compare;
 pub mod gate;

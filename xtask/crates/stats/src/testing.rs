@@ -76,6 +76,7 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
         vram: None,
         request_set: Some("aa11".to_owned()),
         client: None,
+        accounting: None,
         error_bound: None,
         anomalies: Vec::new(),
         environment: Environment {

@@ -67,6 +67,7 @@ fn make(
         vram: record.vram,
         request_set: record.request_set.clone(),
         client: measurement.client,
+        accounting: measurement.accounting.clone(),
         error_bound,
         anomalies: measurement.anomalies,
         environment: environment.clone(),

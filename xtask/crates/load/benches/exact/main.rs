@@ -140,7 +140,7 @@ fn profile(requests: u32, events: u32, rate: Option<f64>, places: Option<u32>) -
         "request_rate": rate.map_or_else(|| "inf".to_owned(), |rate| rate.to_string()),
         "max_concurrency": places,
     });
-    serde_json::from_value(fields).expect("the profile is right")
+    serde_json::from_value(fields).unwrap_or_else(|error| panic!("the profile is wrong: {error}"))
 }
 
 fn measure(args: &Args, cell: &Cell) -> Result<String, Box<dyn std::error::Error>> {

@@ -84,10 +84,10 @@ impl Socket {
         Ok(send(self.fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
     }
 
-    /// Takes what has come.
-    pub(super) fn receive(&self, room: &mut Room) -> io::Result<Arrived> {
+    /// Takes what has come, at most `most` bytes of it.
+    pub(super) fn receive(&self, room: &mut Room, most: usize) -> io::Result<Arrived> {
         let Room { bytes, control } = room;
-        let mut into = [IoSliceMut::new(bytes)];
+        let mut into = [IoSliceMut::new(&mut bytes[..most.min(READ_BYTES)])];
         let fd = self.fd.as_raw_fd();
         let message = recvmsg::<()>(fd, &mut into, Some(control), MsgFlags::empty())?;
         // A control message that was cut short is none.

@@ -111,12 +111,12 @@ impl<'a> Worker<'a> {
             let count = self.io.wait(&mut events, self.next_send(), ticked + TICK);
             let looked = clock::now();
             self.io.stamps.refresh(looked);
+            self.pace.look(looked);
             for event in &events[..count] {
                 if event.data() != TIMER {
                     self.handle(Key::unpack(event.data()), event.events());
                 }
             }
-            self.pace.looked(looked);
         }
     }
 
@@ -270,10 +270,16 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads what has come; to the very end if the server has closed its side.
+    ///
+    /// After a pause several events of a stream may wait. They are then taken one by one, since
+    /// the kernel gives one time for each read. Only where very many come that is too dear.
     fn read(&mut self, key: Key, to_end: bool) {
+        let one_by_one = self.run.clock == Clock::Kernel && self.pace.is_behind(clock::now());
         loop {
             let Some(stream) = self.streams.get(key) else { return };
-            let arrived = stream.socket.receive(&mut self.io.room);
+            let within = stream.answer.within_event().filter(|_| one_by_one);
+            let most = within.unwrap_or(READ_BYTES);
+            let arrived = stream.socket.receive(&mut self.io.room, most);
             let now = clock::now();
             let (length, at) = match arrived {
                 Ok(arrived) => {
@@ -302,7 +308,7 @@ impl<'a> Worker<'a> {
                 Need::Rest => stream.idle = REST,
                 Need::Nothing => return self.finish(key, End::Closed, at.unwrap_or(now)),
             }
-            if length < READ_BYTES && !to_end {
+            if length < most && !to_end {
                 return;
             }
         }
@@ -417,24 +423,40 @@ struct Pace {
     /// Events since then.
     events: usize,
     rest: Duration,
+    /// Whether several events of one stream may have come before this look.
+    behind: bool,
 }
 
 impl Pace {
     /// Rests by the events in a second from which on they are worth it: few events are better
     /// read at once, so that a place that becomes free is used at once.
     const RESTS: [(f64, Duration); 2] =
-        [(150_000.0, Duration::from_micros(500)), (10_000.0, Duration::from_micros(250))];
+        [(150_000.0, Self::LONGEST), (10_000.0, Duration::from_micros(250))];
+    /// The longest rest. Where it is right, two events of a stream come together anyway.
+    const LONGEST: Duration = Duration::from_micros(500);
+    /// Fewer than two events of one stream come in this time, where a GPU makes them.
+    const AWAY: Duration = Duration::from_millis(2);
 
     const fn new(now: Instant) -> Self {
-        Self { looked: now, ticked: now, events: 0, rest: Duration::ZERO }
+        Self { looked: now, ticked: now, events: 0, rest: Duration::ZERO, behind: false }
     }
 
     fn took(&mut self, events: usize) {
         self.events += events;
     }
 
-    const fn looked(&mut self, at: Instant) {
+    /// The connections are looked at now.
+    fn look(&mut self, at: Instant) {
+        let away = at.saturating_duration_since(self.looked);
+        self.behind = Self::AWAY <= away && self.rest < Self::LONGEST;
         self.looked = at;
+    }
+
+    /// Whether several events of one stream may wait at `now`. The processor may be lost in the
+    /// middle of a look, too.
+    fn is_behind(&self, now: Instant) -> bool {
+        let away = now.saturating_duration_since(self.looked);
+        self.behind || Self::AWAY <= away && self.rest < Self::LONGEST
     }
 
     fn rest_until(&self) -> Instant {

@@ -262,7 +262,14 @@ fn with_details(told: &Told<'_>, requests: Requests, asked: &Asked) -> ToolRepor
         );
     }
     anomalies.extend(split_tokens(&requests.records));
-    let measurement = Measurement { requests: counts, tokens, metrics, client: None, anomalies };
+    let measurement = Measurement {
+        requests: counts,
+        tokens,
+        metrics,
+        client: None,
+        accounting: None,
+        anomalies,
+    };
     ToolReport { measurement, records: requests.records }
 }
 
@@ -301,7 +308,8 @@ fn without_details(told: &Told<'_>, completed: u32, asked: &Asked) -> ToolReport
         );
     }
     let requests = RequestCounts { asked: asked.requests(), completed, failed };
-    let measurement = Measurement { requests, tokens, metrics, client: None, anomalies };
+    let measurement =
+        Measurement { requests, tokens, metrics, client: None, accounting: None, anomalies };
     ToolReport { measurement, records: Vec::new() }
 }
 

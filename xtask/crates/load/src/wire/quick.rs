@@ -75,7 +75,7 @@ fn plain(value: &[u8]) -> bool {
 
 /// What surrounds the values of `varying`; none if one of them stands twice or is not plain.
 fn pattern(data: &[u8], varying: &[&[u8]]) -> Option<Vec<Box<[u8]>>> {
-    let (mut literals, mut from) = (Vec::new(), 0);
+    let (mut literals, mut from) = (Vec::<Box<[u8]>>::new(), 0);
     for (at, name) in varying.iter().enumerate() {
         let is_text = at + 1 == varying.len();
         let Some(found) = memmem::find(&data[from..], name) else {
@@ -99,7 +99,7 @@ fn pattern(data: &[u8], varying: &[&[u8]]) -> Option<Vec<Box<[u8]>>> {
     }
     literals.push(data[from..].into());
     // A name written with escapes would be another than it looks.
-    let escaped = literals.iter().any(|literal: &Box<[u8]>| literal.contains(&b'\\'));
+    let escaped = literals.iter().flatten().any(|byte| *byte == b'\\');
     (!escaped).then_some(literals)
 }
 

@@ -10,6 +10,7 @@ fn measurement() -> Measurement {
         tokens: tokens(),
         metrics: metrics(),
         client: Some(lag()),
+        accounting: None,
         anomalies: Vec::new(),
     }
 }
@@ -59,6 +60,7 @@ fn what_is_not_known_is_no_zero() {
         requests: RequestCounts { asked: 6, completed: 0, failed },
         metrics: [(Metric::Duration, 0.38)].into(),
         client: None,
+        accounting: None,
         ..measurement()
     };
     let input = BlockInput {

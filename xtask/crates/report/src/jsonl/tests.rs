@@ -9,6 +9,7 @@ fn measurement() -> Measurement {
         tokens: tokens(),
         metrics: metrics(),
         client: Some(lag()),
+        accounting: None,
         anomalies: Vec::new(),
     }
 }

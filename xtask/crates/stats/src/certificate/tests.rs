@@ -110,6 +110,7 @@ fn measured(streams: f64, tokens: u64) -> Measurement {
             (median(Latency::Itl), 20.0),
         ]),
         client: None,
+        accounting: None,
         anomalies: Vec::new(),
     }
 }

@@ -70,7 +70,7 @@ impl Window<'_> {
     }
 }
 
-fn samples(of: Latency, completed: &[&RequestRecord]) -> Vec<f64> {
+pub(crate) fn samples(of: Latency, completed: &[&RequestRecord]) -> Vec<f64> {
     let each = completed.iter().copied();
     match of {
         Latency::E2e => each.filter_map(e2e_ms).collect(),

@@ -35,7 +35,8 @@ pub fn summarise(run: &Observation<'_>) -> Measurement {
     let anomalies =
         anomalies::find(&anomalies::Seen { run, completed: &completed, client: client.as_ref() });
     let metrics = metrics::all(run.records, run.duration_ns);
-    Measurement { requests, tokens, metrics, client, anomalies }
+    let accounting = crate::accounting::accounting(run.records);
+    Measurement { requests, tokens, metrics, client, accounting, anomalies }
 }
 
 /// Why a request did not complete, if it did not.
