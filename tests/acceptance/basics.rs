@@ -84,7 +84,7 @@ fn a_plan_touches_nothing() {
     let world = World::new();
     let plan = world.run(&["plan", "--profile", "smoke"]).expect(0).stdout;
     assert!(plan.contains("sim/smoke#1/measure"), "{plan}");
-    assert_eq!(fs::read_dir(world.path()).unwrap().count(), 0);
+    assert!(world.is_untouched());
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_wrong_command_line_exits_with_64_and_touches_nothing() {
         format!("$ servegate {}\n{}", args.join(" "), world.run(args).expect(64).transcript())
     });
     insta::assert_snapshot!(transcripts.join("\n"));
-    assert_eq!(fs::read_dir(world.path()).unwrap().count(), 0);
+    assert!(world.is_untouched());
 }
 
 #[test]

@@ -100,7 +100,12 @@ fn write_skills(world: &World, fault: Option<&str>) {
         ),
         (
             "benchmark-runner",
-            &[("request_idle: ", "2s"), ("investigate_after: ", "1s"), ("deadline: ", "60s")][..],
+            &[
+                ("at_least: ", "1m"),
+                ("request_idle: ", "2s"),
+                ("investigate_after: ", "1s"),
+                ("deadline: ", "60s"),
+            ][..],
         ),
     ]);
     for (name, changes) in cuts {

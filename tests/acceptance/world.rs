@@ -49,6 +49,12 @@ impl World {
         self.folder.path()
     }
 
+    /// Whether there is nothing in it but what it began with.
+    pub fn is_untouched(&self) -> bool {
+        let names = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.collect::<Vec<_>>() == ["skills"]
+    }
+
     pub fn results(&self) -> PathBuf {
         self.path().join("results")
     }

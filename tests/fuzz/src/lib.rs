@@ -4,11 +4,10 @@
 //! Inputs are plain text or bytes as a server, a tool or a person would write them, so that a file
 //! of a corpus can be read, and a captured stream is a seed as it is.
 
-use std::io;
 use std::sync::LazyLock;
 
 use domain::gate::Rule;
-use serde_json::ser::{Formatter, Serializer};
+use load::workload::Json;
 use serde_json::{Value, json};
 use skill::{Request, Source, Step};
 
@@ -63,39 +62,22 @@ pub fn parts<const N: usize>(text: &str) -> [Option<&str>; N] {
     std::array::from_fn(|_| parts.next())
 }
 
-/// A value without blanks, as Rust and JavaScript write it.
-pub fn compact(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(value).expect("a value can be written")
+/// A value without blanks, as Rust and JavaScript write it; keys stay in their order.
+pub fn compact(value: &Json) -> String {
+    let list = |items: Vec<String>| items.join(",");
+    match value {
+        Json::List(items) => format!("[{}]", list(items.iter().map(compact).collect())),
+        Json::Object(fields) => {
+            let field = |(key, value): &(String, Json)| {
+                format!("{}:{}", spaced(&Json::Text(key.clone())), compact(value))
+            };
+            format!("{{{}}}", list(fields.iter().map(field).collect()))
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => spaced(value),
+    }
 }
 
 /// A value with a blank after each comma and colon, as Python writes it.
-pub fn spaced(value: &Value) -> Vec<u8> {
-    struct Spaced;
-
-    impl Formatter for Spaced {
-        fn begin_array_value<W: io::Write + ?Sized>(
-            &mut self,
-            to: &mut W,
-            first: bool,
-        ) -> io::Result<()> {
-            to.write_all(if first { b"" } else { b", " })
-        }
-
-        fn begin_object_key<W: io::Write + ?Sized>(
-            &mut self,
-            to: &mut W,
-            first: bool,
-        ) -> io::Result<()> {
-            to.write_all(if first { b"" } else { b", " })
-        }
-
-        fn begin_object_value<W: io::Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
-            to.write_all(b": ")
-        }
-    }
-
-    let mut text = Vec::new();
-    let mut to = Serializer::with_formatter(&mut text, Spaced);
-    serde::Serialize::serialize(value, &mut to).expect("a value can be written");
-    text
+pub fn spaced(value: &Json) -> String {
+    String::from_utf8(value.dump()).expect("Python writes ASCII")
 }

@@ -7,12 +7,14 @@ use std::str::FromStr;
 
 use domain::framework::{Backend, EngineChoice, Framework, Wire};
 use domain::metric::Metric;
-use domain::profile::RequestRate;
+use domain::profile::{Compat, RequestRate};
 use domain::timestamp::Timestamp;
 use domain::units::{Celsius, Memory, Percent, Span};
 use libfuzzer_sys::fuzz_target;
 use load::sglang::Version;
 use sim::{Fault, FaultSpec};
+use skill::health::CudaVersion;
+use stats::Slo;
 
 fuzz_target!(|text: &str| {
     means_the_same::<Span>(text);
@@ -22,6 +24,9 @@ fuzz_target!(|text: &str| {
     means_the_same::<RequestRate>(text);
     means_the_same::<Timestamp>(text);
     means_the_same::<Version>(text);
+    means_the_same::<Compat>(text);
+    means_the_same::<CudaVersion>(text);
+    means_the_same::<Slo>(text);
     means_the_same::<Fault>(text);
     means_the_same::<FaultSpec>(text);
     means_the_same::<Framework>(text);

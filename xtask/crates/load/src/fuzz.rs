@@ -70,7 +70,7 @@ pub fn items(wire: Wire, pieces: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
 /// What one event says, without the texts in which a fault is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It was read: the tokens in it, its counts and its mark, in the reader's own words.
+    /// It was read: tokens in it, tokens so far and its mark, in the reader's own words.
     Said(String),
     /// It cannot be read.
     Malformed,
@@ -78,15 +78,30 @@ pub enum Event {
     Failed,
 }
 
+/// How events are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As in a run: by comparing them with the one before, where that does.
+    Quick,
+    /// By parsing each.
+    Parsed,
+}
+
 /// Reads the events of one answer, one after the other.
-pub fn events<'a>(wire: Wire, events: impl Iterator<Item = &'a [u8]>) -> Vec<Event> {
+pub fn events<'a>(way: Way, wire: Wire, events: impl Iterator<Item = &'a [u8]>) -> Vec<Event> {
     let mut reader = Reader::new(wire);
-    let read = events.map(|event| match reader.read(event) {
-        Ok(said) => Event::Said(format!("{said:?}")),
+    let mut read = |event| match way {
+        Way::Quick => reader.read(event),
+        Way::Parsed => reader.parse(event),
+    };
+    let told = events.map(|event| match read(event) {
+        Ok(said) => {
+            Event::Said(format!("{:?} {:?} {:?}", said.piece, said.usage.output, said.mark))
+        }
         Err(EventFault::Malformed(_)) => Event::Malformed,
         Err(EventFault::Failed(_)) => Event::Failed,
     });
-    read.collect()
+    told.collect()
 }
 
 /// Reads a whole answer from its pieces, as the connection's reader would, and tells its outcome.

@@ -340,13 +340,19 @@ impl State {
         if self.phase == Phase::Closed && !left_behind {
             return Err(self.illegal(event, ": the session is finished"));
         }
+        let stopped = Some(StopRequest::Insisted) <= self.stop;
         self.stop = None;
         self.exit = None;
         self.proved.retain(|(fact, _)| *fact == FactName::Measured);
         self.interrupted = self.running();
         for slot in &mut self.slots {
-            // What was skipped is considered anew: the reason may have been a request to stop.
-            if matches!(slot.status, Status::Running | Status::Skipped) {
+            let again = match slot.status {
+                Status::Running => true,
+                // Skipped because the session was to stop, which it is not any more.
+                Status::Skipped => stopped,
+                Status::Pending | Status::Done | Status::Failed(_) => false,
+            };
+            if again {
                 slot.status = Status::Pending;
             }
         }

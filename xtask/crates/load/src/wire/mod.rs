@@ -168,7 +168,8 @@ impl Reader {
         }
     }
 
-    fn parse(&mut self, data: &[u8]) -> Result<Said, EventFault> {
+    /// Reads it by parsing, whatever it looks like: what the quick way must agree with.
+    pub(crate) fn parse(&mut self, data: &[u8]) -> Result<Said, EventFault> {
         let count = &mut self.count;
         let said = match self.wire {
             Wire::OllamaGenerate => ollama::read(data, count),

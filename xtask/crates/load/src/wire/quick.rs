@@ -114,7 +114,7 @@ pub(super) fn sglang(data: &[u8], count: &mut Count) -> Option<Said> {
     let end = &data[data.len().saturating_sub(META_BYTES)..];
     let meta = &end[memmem::find(end, b"\"meta_info\":")?..];
     let reason = value(meta, b"\"finish_reason\":")?;
-    if !reason.starts_with(b"null") || memmem::find(meta, b"\"error\":").is_some() {
+    if !reason.starts_with(b"null") || memmem::find(end, b"\"error\":").is_some() {
         return None;
     }
     let total = number(value(meta, b"\"completion_tokens\":")?)?;
@@ -199,6 +199,12 @@ mod tests {
             quick.learn(event.as_bytes(), &[b"\"text\":"]);
         }
         assert!(quick.pattern.is_none());
+    }
+
+    #[test]
+    fn an_error_between_the_text_and_the_counts_is_left_to_the_parser() {
+        let event = br#"{"text":"a","error":{"message":"no"},"meta_info":{"finish_reason":null,"completion_tokens":2}}"#;
+        assert_eq!(sglang(event, &mut Count::Known(1)), None);
     }
 
     #[test]

@@ -31,7 +31,9 @@ pub fn total_throughput(window: &Window<'_>) -> Option<f64> {
 
 /// Mean number of requests in flight: the sum of their lengths over the measurement's.
 pub fn concurrency(window: &Window<'_>) -> Option<f64> {
-    let in_flight_ns: u64 = window.completed.iter().filter_map(|record| record.done_ns).sum();
+    // A file that somebody changed may hold any times; none of them may overflow.
+    let lengths = window.completed.iter().filter_map(|record| record.done_ns);
+    let in_flight_ns = lengths.fold(0, u64::saturating_add);
     Some(window.per_second(in_flight_ns)? / NS_PER_S)
 }
 
@@ -42,7 +44,7 @@ pub fn max_output_tokens_per_s(completed: &[&RequestRecord]) -> Option<f64> {
     let mut seconds: BTreeMap<u64, u64> = BTreeMap::new();
     for (record, sent_ns) in completed.iter().zip(&sent) {
         for (chunk, tokens) in record.chunks.iter().zip(tokens_per_chunk(record)) {
-            let second = (sent_ns - first_ns + chunk.at_ns) / SECOND_NS;
+            let second = (sent_ns - first_ns).saturating_add(chunk.at_ns) / SECOND_NS;
             *seconds.entry(second).or_insert(0) += u64::from(tokens);
         }
     }
@@ -56,7 +58,7 @@ pub fn max_concurrent_requests(completed: &[&RequestRecord]) -> Option<f64> {
     let span = |record: &&RequestRecord| Some((record.sent_ns?, record.done_ns?));
     let spans: Vec<(u64, u64)> = completed.iter().map(span).collect::<Option<_>>()?;
     let starts = spans.iter().map(|(sent_ns, _)| (*sent_ns, 1));
-    let ends = spans.iter().map(|(sent_ns, done_ns)| (sent_ns + done_ns, -1));
+    let ends = spans.iter().map(|(sent_ns, done_ns)| (sent_ns.saturating_add(*done_ns), -1));
     // At equal times ends sort before starts.
     let mut changes: Vec<(u64, i64)> = starts.chain(ends).collect();
     changes.sort_unstable();

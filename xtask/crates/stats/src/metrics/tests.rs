@@ -169,6 +169,17 @@ fn is_time(metric: Metric) -> bool {
     matches!(metric, Metric::Duration | Metric::Latency(..))
 }
 
+#[test]
+fn times_that_no_clock_gives_do_not_overflow() {
+    let mut record = completed(0, 0, &[1, 2], 2);
+    record.chunks[1].at_ns = u64::MAX;
+    (record.sent_ns, record.done_ns) = (Some(u64::MAX), Some(u64::MAX));
+    let early = completed(1, 0, &[1, 2], 2);
+    let records = [record, early];
+    assert_eq!(crate::certificate::length_ns(&records), u64::MAX);
+    assert!(all(&records, u64::MAX).values().all(|value| value.is_finite()));
+}
+
 proptest! {
     #[test]
     fn the_order_of_records_changes_nothing(
