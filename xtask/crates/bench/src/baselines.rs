@@ -15,7 +15,7 @@ use domain::summary::RunSummary;
 use domain::timestamp::Timestamp;
 use domain::verdict::Verdict;
 use serde::{Deserialize, Serialize};
-use skill::{Plan, Step};
+use skill::Plan;
 use stats::gate::{self, History, StoredMay};
 
 use crate::store::{Results, replace};
@@ -221,10 +221,7 @@ fn find(
 /// one line a fact. A plan does not know yet what the machine is, so a baseline counts whose
 /// framework and profile the plan has; its key says what it is of.
 pub fn foresight(results: &Results, plan: &Plan) -> Vec<String> {
-    let rule = plan.steps().iter().find_map(|planned| match &planned.step {
-        Step::Judge(rule) => Some(rule),
-        _ => None,
-    });
+    let rule = plan.steps().iter().find_map(|planned| planned.step.as_judge());
     let Some(rule) = rule else { return Vec::new() };
     let planned = |newest: &RunSummary| {
         plan.targets().iter().any(|target| target.framework == newest.framework)

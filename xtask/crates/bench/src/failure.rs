@@ -38,6 +38,11 @@ impl Failure {
         self.exit
     }
 
+    /// The same on one line, for the record.
+    pub fn one_line(&self) -> String {
+        self.render().trim_end().replace('\n', "; ")
+    }
+
     /// What is printed: the error, one cause a line, and the hint.
     pub fn render(&self) -> String {
         let mut text = format!("error: {}\n", self.error);

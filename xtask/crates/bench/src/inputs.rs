@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use domain::framework::{EngineChoice, Framework};
+use domain::gate::Rule;
 use domain::target::Target;
-use skill::{Plan, Request, Source};
+use skill::{Plan, Request, Source, Step};
 
 use crate::cli::{BenchArgs, TargetArgs};
 use crate::failure::Failure;
@@ -42,6 +43,14 @@ pub fn skills(folder: Option<&Path>) -> Result<Vec<Source>, Failure> {
             Ok(EMBEDDED.map(builtin).into())
         }
     }
+}
+
+/// The gate's rule, as the skills have it.
+pub fn rule(folder: Option<&Path>) -> Result<Rule, Failure> {
+    let skills = skill::skills(&skills(folder)?).map_err(Failure::usage)?;
+    let mut concluding = skills.iter().flat_map(|skill| &skill.conclude);
+    let rule = concluding.find_map(Step::as_judge).cloned();
+    rule.ok_or_else(|| Failure::usage(anyhow!("no skill has a step `judge`")))
 }
 
 /// Every `skill.yaml` in the sub-folders of a folder, by name.

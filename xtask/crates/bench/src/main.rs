@@ -26,7 +26,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use domain::exit::Exit;
 
-use crate::cli::{Cli, Command};
+use crate::cli::Cli;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
@@ -39,13 +39,14 @@ fn main() -> ExitCode {
         }
     };
     let exit = match Cli::try_parse_from(words) {
-        // The simulated server is a program of its own, with exit codes of its own.
-        Ok(Cli { command: Command::Sim(args) }) => return sim::main_loop(*args),
-        Ok(cli) => commands::run(cli.command).unwrap_or_else(|failure| {
-            // A closed stderr must not hide the exit code behind a panic.
-            let _ = write!(std::io::stderr(), "{}", failure.render());
-            failure.exit()
-        }),
+        Ok(cli) => match commands::run(cli.command) {
+            Ok(code) => return code,
+            Err(failure) => {
+                // A closed stderr must not hide the exit code behind a panic.
+                let _ = write!(std::io::stderr(), "{}", failure.render());
+                failure.exit()
+            }
+        },
         Err(error) => {
             let _ = error.print();
             match error.kind() {

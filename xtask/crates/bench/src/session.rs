@@ -156,16 +156,14 @@ impl Session {
 
     /// Metrics that every run must have to count.
     pub fn key_metrics(&self) -> &[Metric] {
-        key_metrics(&self.plan)
+        let after = self.plan.steps().iter().find_map(|planned| planned.step.as_after_run());
+        after.map_or(&[], |after| &after.key_metrics)
     }
 
     /// Metrics that the skills compare frameworks by.
     pub fn compared_metrics(&self) -> &[Metric] {
-        let metrics = self.plan.steps().iter().find_map(|planned| match &planned.step {
-            Step::Compare(compare) => Some(compare.metrics.as_slice()),
-            _ => None,
-        });
-        metrics.unwrap_or(&Metric::KEY)
+        let compare = self.plan.steps().iter().find_map(|planned| planned.step.as_compare());
+        compare.map_or(&Metric::KEY, |compare| &compare.metrics)
     }
 
     /// The run that a step is about, if it is about one.
@@ -287,21 +285,9 @@ pub async fn lease_for_cleaning(
 /// The lines of the report that is printed after each run; none where the skills print none.
 pub fn report_template(order: &Order) -> Result<Vec<String>, Failure> {
     let skills = skill::skills(&order.request.skills).map_err(Failure::not_measured)?;
-    let steps = skills.into_iter().flat_map(|skill| skill.steps);
-    let lines = steps.into_iter().find_map(|step| match step {
-        Step::AfterRun(after) => Some(after.report),
-        _ => None,
-    });
-    Ok(lines.unwrap_or_default())
-}
-
-/// Metrics that every run must have to count.
-fn key_metrics(plan: &Plan) -> &[Metric] {
-    let metrics = plan.steps().iter().find_map(|planned| match &planned.step {
-        Step::AfterRun(after) => Some(after.key_metrics.as_slice()),
-        _ => None,
-    });
-    metrics.unwrap_or(&[])
+    let mut steps = skills.iter().flat_map(|skill| &skill.steps);
+    let after = steps.find_map(Step::as_after_run);
+    Ok(after.map_or_else(Vec::new, |after| after.report.clone()))
 }
 
 /// Opens a source of GPU readings by its name on the command line.

@@ -206,18 +206,8 @@ fn completed_pair(request: &Request, runs: &[PlannedRun], target: usize) -> Opti
 }
 
 fn backend(per_run: &[&Skill], framework: Framework) -> Option<Backend> {
-    per_run.iter().flat_map(|skill| &skill.steps).find_map(|step| match step {
-        Step::Measure(measure) => measure.backends.get(&framework).copied(),
-        Step::CheckGpu(_)
-        | Step::Launch(_)
-        | Step::Verify(_)
-        | Step::Stop(_)
-        | Step::BeforeRun(_)
-        | Step::AfterRun(_)
-        | Step::Compare(_)
-        | Step::Judge(_)
-        | Step::WriteReports(_) => None,
-    })
+    let mut measures = per_run.iter().flat_map(|skill| &skill.steps).filter_map(Step::as_measure);
+    measures.find_map(|measure| measure.backends.get(&framework).copied())
 }
 
 /// The steps so far, and what they are made for.

@@ -5,7 +5,6 @@ use std::fmt;
 use domain::event::StepIndex;
 
 use crate::plan::{Phase, Place, Plan, PlannedStep};
-use crate::step::Step;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,18 +37,8 @@ fn heading(plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         plan.engine()
     )?;
     let repeats = plan.runs().iter().map(|run| run.repeat).max();
-    let wanted = plan.steps().iter().find_map(|step| match &step.step {
-        Step::Measure(measure) => Some(measure.runs_for_consistency),
-        Step::CheckGpu(_)
-        | Step::Launch(_)
-        | Step::Verify(_)
-        | Step::Stop(_)
-        | Step::BeforeRun(_)
-        | Step::AfterRun(_)
-        | Step::Compare(_)
-        | Step::Judge(_)
-        | Step::WriteReports(_) => None,
-    });
+    let measure = plan.steps().iter().find_map(|planned| planned.step.as_measure());
+    let wanted = measure.map(|measure| measure.runs_for_consistency);
     match (repeats, wanted) {
         (Some(repeats), Some(wanted)) if repeats < wanted => writeln!(
             f,

@@ -115,6 +115,29 @@ pub enum Step {
     WriteReports(WriteReports),
 }
 
+/// A method for each kind that is looked for: its parameters, if the step is of it.
+macro_rules! parameters {
+    ($($method:ident: $variant:ident),+ $(,)?) => {
+        impl Step {
+            $(
+                #[doc = concat!("The parameters of `", stringify!($variant), "`, if it is that.")]
+                pub const fn $method(&self) -> Option<&$variant> {
+                    if let Self::$variant(parameters) = self { Some(parameters) } else { None }
+                }
+            )+
+        }
+    };
+}
+
+parameters! {
+    as_check_gpu: CheckGpu,
+    as_verify: Verify,
+    as_measure: Measure,
+    as_after_run: AfterRun,
+    as_compare: Compare,
+    as_judge: Judge,
+}
+
 impl Step {
     /// Its name in skills.
     pub const fn kind(&self) -> &'static str {

@@ -2,10 +2,9 @@
 
 use anyhow::{Context as _, anyhow};
 use domain::exit::Exit;
-use domain::gate::Rule;
 use domain::target::Target;
 use domain::verdict::Strictness;
-use skill::{Ends, Experiment, Plan, Request, Step};
+use skill::{Ends, Experiment, Plan, Request};
 
 use crate::cli::{AbArgs, Own, TrialArgs};
 use crate::clock::now;
@@ -28,7 +27,8 @@ pub async fn run(args: &AbArgs) -> Result<Exit, Failure> {
     let targets = [target(&args.trial, &baseline)?, target(&args.trial, &candidate)?];
     let strictness = Strictness { inconclusive_fails: args.strict, baseline_required: false };
     let stops = signals::listen().context("cannot listen for signals")?;
-    let pairs = rule(&args.trial)?.most_pairs();
+    let rule = inputs::rule(args.trial.places.skills.as_deref())?;
+    let pairs = rule.most_pairs();
     let order = order(&args.trial, targets, (pairs + SPARE_PAIRS, Ends::WhenDecided), strictness)?;
     let (session, exit) = experiment(&args.trial, order, stops).await?;
     conclude(&session)?;
@@ -92,17 +92,6 @@ pub(super) fn order(
 pub(super) fn target(trial: &TrialArgs, own: &Own<'_>) -> Result<Target, Failure> {
     let mut targets = inputs::targets(&trial.target.side(own), Prompts::Counted)?;
     targets.pop().ok_or_else(|| Failure::usage(anyhow!("no framework is chosen")))
-}
-
-/// The gate's rule, as the skills have it.
-pub(super) fn rule(trial: &TrialArgs) -> Result<Rule, Failure> {
-    let sources = inputs::skills(trial.places.skills.as_deref())?;
-    let skills = ::skill::skills(&sources).map_err(Failure::usage)?;
-    let rule = skills.into_iter().flat_map(|skill| skill.conclude).find_map(|step| match step {
-        Step::Judge(rule) => Some(rule),
-        _ => None,
-    });
-    rule.ok_or_else(|| Failure::usage(anyhow!("the skills have no step `judge`")))
 }
 
 /// A seed that nobody chose; it stands in the journal like one that somebody did.

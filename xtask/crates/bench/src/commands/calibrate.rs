@@ -15,11 +15,12 @@ use skill::Ends;
 use stats::gate::replay::{Replays, Sides, as_history, replay};
 use stats::gate::{self, History};
 
-use super::ab::{experiment, order, rule, target};
+use super::ab::{experiment, order, target};
 use crate::cli::{CalibrateArgs, Own};
 use crate::clock::now;
 use crate::commands::print;
 use crate::failure::Failure;
+use crate::inputs;
 use crate::session::Session;
 use crate::signals::{self, Stops};
 use crate::store::{Results, write_new, write_new_json};
@@ -42,7 +43,7 @@ struct Measured {
 /// Carries it out.
 pub async fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let slow = slow_args(args)?;
-    let rule = rule(&args.trial)?;
+    let rule = inputs::rule(args.trial.places.skills.as_deref())?;
     let stops = signals::listen().context("cannot listen for signals")?;
     let alike = match measured(args, &[], stops.clone()).await? {
         Ok(alike) => alike,

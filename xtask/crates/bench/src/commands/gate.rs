@@ -12,7 +12,6 @@ use domain::summary::RunSummary;
 use domain::verdict::{Strictness, Verdict};
 use report::SessionView;
 use serde_json::{Map, Value, json};
-use skill::Step;
 use stats::gate::{PairsFile, StoredMay, judge_file, judge_stored};
 
 use crate::baselines::Judging;
@@ -27,7 +26,7 @@ const PAIRS_BYTES: u64 = 32 << 20;
 
 /// Carries it out.
 pub fn run(args: &GateArgs) -> Result<Exit, Failure> {
-    let rule = rule(args)?;
+    let rule = inputs::rule(args.places.skills.as_deref())?;
     let judged = match &args.pairs {
         Some(file) => of_file(&rule, file)?,
         None => of_sessions(args, &rule)?,
@@ -62,18 +61,6 @@ impl From<Judgement> for Judged {
             of_runs: Some(judgement),
         }
     }
-}
-
-/// The rule of the skills.
-fn rule(args: &GateArgs) -> Result<Rule, Failure> {
-    let skills = skill::skills(&inputs::skills(args.places.skills.as_deref())?);
-    let skills = skills.map_err(Failure::usage)?;
-    let steps = skills.iter().flat_map(|skill| &skill.conclude);
-    let mut rule = steps.filter_map(|step| match step {
-        Step::Judge(rule) => Some(rule.clone()),
-        _ => None,
-    });
-    rule.next_back().ok_or_else(|| Failure::usage(anyhow!("no skill has a step `judge`")))
 }
 
 /// Judges a file of pairs.

@@ -6,8 +6,8 @@ use domain::facts::{Finding, Severity};
 use domain::target::Device;
 use probe::GatherSpec;
 use sequencer::health::{self, Passed, Wanted};
+use skill::Step;
 use skill::health::CheckGpu;
-use skill::{Skill, Step};
 
 use crate::cli::HealthArgs;
 use crate::commands::print;
@@ -55,11 +55,8 @@ pub fn run(args: &HealthArgs) -> Result<Exit, Failure> {
 fn limits(args: &HealthArgs) -> Result<CheckGpu, Failure> {
     let sources = inputs::skills(args.places.skills.as_deref())?;
     let skills = ::skill::skills(&sources).map_err(Failure::usage)?;
-    let steps = skills.into_iter().flat_map(|skill: Skill| skill.steps);
-    let check = steps.into_iter().find_map(|step| match step {
-        Step::CheckGpu(limits) => Some(limits),
-        _ => None,
-    });
+    let mut steps = skills.iter().flat_map(|skill| &skill.steps);
+    let check = steps.find_map(Step::as_check_gpu).cloned();
     check.ok_or_else(|| Failure::usage(anyhow!("no skill has a step `check-gpu`")))
 }
 

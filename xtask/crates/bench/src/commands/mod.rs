@@ -17,6 +17,7 @@ mod serve;
 mod skill;
 
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use clap::CommandFactory as _;
@@ -28,8 +29,8 @@ use crate::failure::Failure;
 use crate::store::{Results, SessionFolder, read_entries};
 
 /// Carries a command out; returns the code to exit with.
-pub fn run(command: Command) -> Result<Exit, Failure> {
-    match command {
+pub fn run(command: Command) -> Result<ExitCode, Failure> {
+    let exit = match command {
         Command::Bench(args) => asynchronous(bench::run(&args)),
         Command::Load(args) => asynchronous(load::run(&args)),
         Command::Health(args) => health::run(&args),
@@ -45,22 +46,16 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
         Command::Skill(args) => skill::run(&args),
         Command::Certify(args) => certify::run(&args),
         Command::Peers(args) => peers::run(&args),
-        Command::Sim(args) => {
-            // `main` runs it itself; it has exit codes of its own.
-            let ended = sim::main_loop(*args);
-            Ok(if ended == std::process::ExitCode::SUCCESS {
-                Exit::Done
-            } else {
-                Exit::NotMeasured
-            })
-        }
+        // A program of its own, with exit codes of its own.
+        Command::Sim(args) => return Ok(sim::main_loop(*args)),
         Command::Completions(args) => {
             let mut command = Cli::command();
             clap_complete::generate(args.shell, &mut command, "servegate", &mut std::io::stdout());
             Ok(Exit::Done)
         }
         Command::Dump(args) => dump::run(args.what),
-    }
+    };
+    Ok(ExitCode::from(exit?.code()))
 }
 
 /// Prints a result on stdout. A closed pipe (`servegate report | head`) is no failure.

@@ -35,31 +35,37 @@ pub use stop::{clean_up, end_left};
 
 /// Drives a session to its end; returns the code to exit with.
 pub async fn drive(session: &Session, live: &mut Live) -> Result<Exit, Failure> {
-    loop {
-        match advance(session, live).await {
-            Ok(Some(exit)) => return Ok(exit),
-            Ok(None) => {}
-            Err(failure) => return Err(abandon(session, failure).await),
-        }
-    }
-}
-
-/// A session whose record cannot be written any more does nothing further, but it does not leave
-/// its server behind.
-async fn abandon(session: &Session, failure: Failure) -> Failure {
-    let report = end_left(session.recorder.server().as_ref(), &session.tag()).await;
-    if report.survivors.is_empty() { failure } else { failure.with_exit(Exit::LeftBehind) }
+    or_abandon(session, to_the_end(session, live).await).await
 }
 
 /// Drives a session, but holds what it has set up until it is asked to stop.
 pub async fn hold(session: &Session, live: &mut Live) -> Result<Exit, Failure> {
+    or_abandon(session, held_to_the_end(session, live).await).await
+}
+
+/// A session whose record cannot be written any more does nothing further, but it does not leave
+/// its server behind.
+async fn or_abandon(session: &Session, driven: Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let Err(failure) = driven else { return driven };
+    let report = end_left(session.recorder.server().as_ref(), &session.tag()).await;
+    let clean = report.survivors.is_empty();
+    Err(if clean { failure } else { failure.with_exit(Exit::LeftBehind) })
+}
+
+async fn to_the_end(session: &Session, live: &mut Live) -> Result<Exit, Failure> {
+    loop {
+        if let Some(exit) = advance(session, live).await? {
+            return Ok(exit);
+        }
+    }
+}
+
+async fn held_to_the_end(session: &Session, live: &mut Live) -> Result<Exit, Failure> {
     let strictness = session.order.options.strictness;
     let mut stops = session.stops.clone();
     while !closing(session, &session.recorder.next(strictness)) {
-        match advance(session, live).await {
-            Ok(Some(exit)) => return Ok(exit),
-            Ok(None) => {}
-            Err(failure) => return Err(abandon(session, failure).await),
+        if let Some(exit) = advance(session, live).await? {
+            return Ok(exit);
         }
     }
     if let (Some((_, server)), None) = (&live.verified, stops.requested()) {
@@ -71,7 +77,7 @@ pub async fn hold(session: &Session, live: &mut Live) -> Result<Exit, Failure> {
             }
         }
     }
-    drive(session, live).await
+    to_the_end(session, live).await
 }
 
 /// Resolves with how the server ended; never for one that was attached to.
@@ -94,7 +100,7 @@ fn closing(session: &Session, next: &Directive) -> bool {
 
 /// Does the next thing; returns the exit code when there is none left.
 async fn advance(session: &Session, live: &mut Live) -> Result<Option<Exit>, Failure> {
-    catch_up_with_signals(session, true)?;
+    catch_up_with_signals(session, FirstCtrlC::Asks)?;
     match session.recorder.next(session.order.options.strictness) {
         Directive::Run(step) => run_step(session, live, step).await?,
         Directive::Skip(step, reason) => {
@@ -135,8 +141,11 @@ async fn supervise(
             biased;
             outcome = &mut effect => return Ok(outcome),
             _ = stops.next() => {
-                let measuring = matches!(planned.step, Step::Measure(_));
-                catch_up_with_signals(session, measuring)?;
+                let first = match planned.step.as_measure() {
+                    Some(_) => FirstCtrlC::Asks,
+                    None => FirstCtrlC::Insists,
+                };
+                catch_up_with_signals(session, first)?;
                 let insisted = Some(StopRequest::Insisted) <= session.recorder.stop();
                 if insisted && abandoned_when_stopped(planned) {
                     return Ok(Err(interrupted(&planned.name)));
@@ -176,14 +185,21 @@ async fn perform(
     }
 }
 
-/// Records what signals asked for since the last look; each request once. Only a measurement is
-/// worth protecting from a hasty Ctrl-C: elsewhere the first one counts as the second.
-fn catch_up_with_signals(session: &Session, protected: bool) -> Result<(), Failure> {
-    let requested = session.stops.requested();
-    let requested = match requested {
-        Some(StopRequest::Asked) if !protected => Some(StopRequest::Insisted),
-        requested => requested,
-    };
+/// What a first Ctrl-C does. Only a measurement is worth protecting from a hasty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstCtrlC {
+    /// It is on record, and the step goes on.
+    Asks,
+    /// It counts as the second.
+    Insists,
+}
+
+/// Records what signals asked for since the last look; each request once.
+fn catch_up_with_signals(session: &Session, first: FirstCtrlC) -> Result<(), Failure> {
+    let requested = session.stops.requested().map(|by| match (by, first) {
+        (StopRequest::Asked, FirstCtrlC::Insists) => StopRequest::Insisted,
+        (by, _) => by,
+    });
     match requested {
         Some(by) if session.recorder.stop() < Some(by) => {
             session.recorder.record(Event::StopRequested { by })
@@ -218,9 +234,5 @@ fn failed(class: FailureClass, error: impl Into<anyhow::Error>) -> StepFailure {
 
 /// What the recorder could not write down cannot be relied on: the step failed.
 fn unrecorded(failure: &Failure) -> StepFailure {
-    StepFailure {
-        class: FailureClass::Storage,
-        message: failure.render().trim_end().replace('\n', "; "),
-        hint: None,
-    }
+    StepFailure { class: FailureClass::Storage, message: failure.one_line(), hint: None }
 }

@@ -99,15 +99,9 @@ fn prepare(
 
 fn terms() -> Result<Terms, Failure> {
     let skills = ::skill::skills(&inputs::skills(None)?).map_err(Failure::usage)?;
-    let steps: Vec<Step> = skills.into_iter().flat_map(|skill| skill.steps).collect();
-    let verify = steps.iter().find_map(|step| match step {
-        Step::Verify(verify) => Some(verify.clone()),
-        _ => None,
-    });
-    let measure = steps.iter().find_map(|step| match step {
-        Step::Measure(measure) => Some(measure.clone()),
-        _ => None,
-    });
+    let steps = || skills.iter().flat_map(|skill| &skill.steps);
+    let verify = steps().find_map(Step::as_verify).cloned();
+    let measure = steps().find_map(Step::as_measure).cloned();
     let both = verify.zip(measure);
     let (verify, measure) = both.ok_or_else(|| {
         Failure::usage(anyhow!("the skills have no step `verify` or no step `measure`"))

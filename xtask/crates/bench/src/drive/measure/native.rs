@@ -104,8 +104,7 @@ async fn warm_up(job: &Job<'_>, order: &Order<'_>) -> Result<(), StepFailure> {
 }
 
 fn unusable(failure: &Failure) -> StepFailure {
-    let message = failure.render().trim_end().replace('\n', "; ");
-    StepFailure { class: FailureClass::Client, message, hint: None }
+    StepFailure { class: FailureClass::Client, message: failure.one_line(), hint: None }
 }
 
 fn client_failure(error: load::DriveError) -> StepFailure {
