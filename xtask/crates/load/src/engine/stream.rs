@@ -168,6 +168,9 @@ pub(super) fn unbegun(run: &Run, job: &Job, due: Instant) -> RequestRecord {
 pub(super) fn not_connected(error: &io::Error) -> RequestFailure {
     let kind = match error.kind() {
         io::ErrorKind::ConnectionRefused => FailureKind::ConnectRefused,
+        // A port that refuses says so; one that resets had taken the connection, and closed
+        // before anybody looked at it.
+        io::ErrorKind::ConnectionReset => FailureKind::ConnectionLost,
         _ => FailureKind::ConnectFailed,
     };
     RequestFailure::new(kind, chain(error))
@@ -189,5 +192,18 @@ fn unsent(why: GaveUp) -> Option<RequestFailure> {
             "the run's time was over before the request was sent",
         )),
         GaveUp::Stopped => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_taken_and_reset_is_lost_and_not_refused() {
+        let kind = |kind: io::ErrorKind| not_connected(&io::Error::from(kind)).kind;
+        assert_eq!(kind(io::ErrorKind::ConnectionRefused), FailureKind::ConnectRefused);
+        assert_eq!(kind(io::ErrorKind::ConnectionReset), FailureKind::ConnectionLost);
+        assert_eq!(kind(io::ErrorKind::NetworkUnreachable), FailureKind::ConnectFailed);
     }
 }
