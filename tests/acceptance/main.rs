@@ -11,6 +11,7 @@ mod basics;
 mod certified;
 mod crash;
 mod drop_in;
+mod engine;
 mod faults;
 mod health;
 mod junit;

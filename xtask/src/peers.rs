@@ -23,13 +23,17 @@ const REGION: &str = "peers";
 
 /// Measures, and replaces the README's table.
 pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
-    let vllm = vllm_python(arguments)?;
+    let pythons = pythons(arguments)?;
     let sglang = parts::installed(repo, &parts::SGLANG_TOOL)?;
     if sglang.is_none() {
         eprintln!("SGLang's clients are not installed: `cargo xtask parts sglang-tool` does it");
     }
-    if vllm.is_none() {
-        eprintln!("vLLM is left out: `--vllm-python PROGRAM` names a Python that has it");
+    for (flag, client, install) in OTHERS {
+        if !pythons.iter().any(|(given, _)| *given == flag) {
+            eprintln!(
+                "{client} is left out: install it with `{install}`, and name that Python with `{flag} PROGRAM`"
+            );
+        }
     }
     let servegate = product::build(repo, Build::Tool)?;
     let table = repo.target().join("peers.md");
@@ -39,8 +43,8 @@ pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
     if let Some(folder) = sglang {
         command.arg("--sglang-python").arg(folder.join("bin/python"));
     }
-    if let Some(python) = vllm {
-        command.arg("--vllm-python").arg(python);
+    for (flag, python) in pythons {
+        command.arg(flag).arg(python);
     }
     let status = command.status().context("cannot start `servegate`")?;
     if !status.success() {
@@ -49,13 +53,34 @@ pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
     publish(&repo.root.join("README.md"), &table)
 }
 
-/// The value of `--vllm-python`, which is all that can be given.
-fn vllm_python(arguments: &[String]) -> Result<Option<PathBuf>, Usage> {
-    match arguments {
-        [] => Ok(None),
-        [flag, program] if flag == "--vllm-python" => Ok(Some(PathBuf::from(program))),
-        _others => Err(Usage("`peers` takes only `--vllm-python PROGRAM`".to_owned())),
+/// Clients that are too large for test parts: the flag that names their Python, what they are
+/// called, and how to get them into an environment of their own.
+const OTHERS: [(&str, &str, &str); 3] = [
+    ("--vllm-python", "vLLM", "python3 -m venv vllm && vllm/bin/pip install vllm"),
+    (
+        "--guidellm-python",
+        "GuideLLM",
+        "python3 -m venv guidellm && guidellm/bin/pip install guidellm",
+    ),
+    ("--aiperf-python", "AIPerf", "python3 -m venv aiperf && aiperf/bin/pip install aiperf"),
+];
+
+/// The Pythons that were named, with their flags; each flag at most once.
+fn pythons(arguments: &[String]) -> Result<Vec<(&'static str, PathBuf)>, Usage> {
+    let wrong = || {
+        let flags = OTHERS.map(|(flag, ..)| format!("`{flag} PROGRAM`"));
+        Usage(format!("`peers` takes only {}, each once", flags.join(", ")))
+    };
+    let mut pythons: Vec<(&'static str, PathBuf)> = Vec::new();
+    for pair in arguments.chunks(2) {
+        let [flag, program] = pair else { return Err(wrong()) };
+        let known = OTHERS.iter().find(|(known, ..)| known == flag).ok_or_else(wrong)?.0;
+        if pythons.iter().any(|(given, _)| *given == known) {
+            return Err(wrong());
+        }
+        pythons.push((known, PathBuf::from(program)));
     }
+    Ok(pythons)
 }
 
 fn publish(readme: &Path, table: &Path) -> Result<()> {
@@ -73,12 +98,16 @@ mod tests {
     }
 
     #[test]
-    fn only_vllms_python_can_be_named() {
-        assert_eq!(vllm_python(&[]).unwrap(), None);
-        let given = vllm_python(&words(&["--vllm-python", "p"])).unwrap();
-        assert_eq!(given, Some(PathBuf::from("p")));
-        assert!(vllm_python(&words(&["--vllm-python"])).is_err());
-        assert!(vllm_python(&words(&["--quick"])).is_err());
+    fn the_pythons_of_clients_can_be_named_once_each_and_nothing_else() {
+        assert_eq!(pythons(&[]).unwrap(), []);
+        let given = pythons(&words(&["--aiperf-python", "a", "--vllm-python", "v"])).unwrap();
+        let (aiperf, vllm) = (PathBuf::from("a"), PathBuf::from("v"));
+        assert_eq!(given, [("--aiperf-python", aiperf), ("--vllm-python", vllm)]);
+        for wrong in
+            [&["--vllm-python"][..], &["--quick"], &["--vllm-python", "a", "--vllm-python", "b"]]
+        {
+            assert!(pythons(&words(wrong)).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

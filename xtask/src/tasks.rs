@@ -52,7 +52,7 @@ const OWN: [Own; 7] = [
     },
     Own {
         name: "peers",
-        arguments: "[--vllm-python PROGRAM]",
+        arguments: "[--vllm-python|--guidellm-python|--aiperf-python PROGRAM]...",
         about: "Compare load clients on one truth server, and write the README's table",
         run: peers::task,
     },

@@ -12,6 +12,7 @@ mod commands;
 mod drive;
 mod failure;
 mod inputs;
+mod lag;
 mod recorder;
 mod session;
 mod signals;

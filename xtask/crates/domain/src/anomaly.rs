@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::Finding;
 use crate::failure::FailureKind;
+use crate::metric::Metric;
 use crate::names::names;
 
 /// One unusual thing.
@@ -77,13 +78,17 @@ pub enum Anomaly {
         /// Largest lateness, in milliseconds.
         max_ms: f64,
     },
-    /// The load client lagged by more than the run's budget: its numbers say more of the client
-    /// than of the server, and do not count.
+    /// The load client's lag moved a number by more than the run's budget: it says more of the
+    /// client than of the server, and the run does not count.
     ClientOverBudget {
-        /// In what.
+        /// In what it lagged.
         lag: Lag,
-        /// 99th percentile of the lag, in milliseconds.
-        p99_ms: f64,
+        /// The number; earlier versions do not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        metric: Option<Metric>,
+        /// How far it may have been moved, in milliseconds.
+        #[serde(alias = "p99_ms")]
+        moved_ms: f64,
         /// What was allowed, in milliseconds.
         allowed_ms: f64,
     },
@@ -210,13 +215,20 @@ pub enum Anomaly {
 pub enum Lag {
     /// Sending requests when they are due.
     Sending,
+    /// Handing a request to the kernel, once the clock was read.
+    Writing,
     /// Reading answers when they come.
     Reading,
 }
 
-names!(Lag, "lag", { Sending => "sending", Reading => "reading" });
+names!(Lag, "lag", { Sending => "sending", Writing => "writing", Reading => "reading" });
 
 impl Anomaly {
+    /// Whether the run's numbers say more of the load client than of the server.
+    pub const fn is_of_the_client(&self) -> bool {
+        matches!(self, Self::ClientOverBudget { .. })
+    }
+
     /// Stable name of the kind, as in files.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -293,10 +305,11 @@ impl fmt::Display for Anomaly {
             Self::LateSends { p99_ms, max_ms } => {
                 write!(f, "requests were sent late: p99 {p99_ms:.1} ms, at most {max_ms:.1} ms")
             }
-            Self::ClientOverBudget { lag, p99_ms, allowed_ms } => {
+            Self::ClientOverBudget { lag, metric, moved_ms, allowed_ms } => {
+                let what = metric.map_or("a number", Metric::key);
                 write!(
                     f,
-                    "the load client was late in {lag}: p99 {p99_ms:.2} ms, where {allowed_ms:.2} ms are allowed"
+                    "the load client was late in {lag}: it may have moved {what} by {moved_ms:.2} ms, where {allowed_ms:.2} ms are allowed"
                 )
             }
             Self::FewerRequests { asked, sent } => {

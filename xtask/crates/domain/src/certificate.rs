@@ -134,6 +134,10 @@ pub enum Peer {
     SglangRust,
     /// `vllm bench serve`.
     Vllm,
+    /// GuideLLM.
+    Guidellm,
+    /// NVIDIA's AIPerf.
+    Aiperf,
 }
 
 names!(Peer, "load client", {
@@ -141,6 +145,8 @@ names!(Peer, "load client", {
     SglangPython => "sglang-python",
     SglangRust => "sglang-rust",
     Vllm => "vllm",
+    Guidellm => "guidellm",
+    Aiperf => "aiperf",
 });
 
 impl Peer {
@@ -151,6 +157,8 @@ impl Peer {
             Self::SglangPython => "sglang.benchmark.serving",
             Self::SglangRust => "SGLang's Rust client",
             Self::Vllm => "vllm bench serve",
+            Self::Guidellm => "GuideLLM",
+            Self::Aiperf => "AIPerf",
         }
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
-use crate::anomaly::Anomaly;
+use crate::anomaly::{Anomaly, Lag};
 use crate::certificate::ErrorBound;
 use crate::facts::{Environment, Vram};
 use crate::failure::FailureKind;
@@ -163,7 +163,7 @@ names!(TokenSource, "token source", {
 });
 
 /// How well the load generator kept up with its own schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClientLag {
     /// Median lateness of sending, in ms.
     pub send_lag_median_ms: f64,
@@ -179,6 +179,37 @@ pub struct ClientLag {
     /// How well it kept up with what came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<ReadLag>,
+    /// What all of that does to the numbers of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<LagEffect>,
+}
+
+/// By how much the generator's lag may have moved the numbers of a run: the distance, in ms,
+/// between a number as reported and as it would be had the generator not lagged. A number that
+/// was not moved is absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LagEffect {
+    /// By sending later than due: latencies from when requests were due against those from
+    /// sending.
+    pub sending: BTreeMap<Metric, f64>,
+    /// By the time that first writes took: latencies as if requests had left at their very end.
+    pub writing: BTreeMap<Metric, f64>,
+    /// By reading several events at once, so that the kernel's time of all but the last is lost:
+    /// the larger distance to the numbers with those events spread evenly, and with those events
+    /// as early as they can have come. An event that was read alone keeps its time however late
+    /// it was read, and moves nothing.
+    pub reading: BTreeMap<Metric, f64>,
+}
+
+impl LagEffect {
+    /// What one kind of lag does.
+    pub const fn of(&self, lag: Lag) -> &BTreeMap<Metric, f64> {
+        match lag {
+            Lag::Sending => &self.sending,
+            Lag::Writing => &self.writing,
+            Lag::Reading => &self.reading,
+        }
+    }
 }
 
 /// How well the load generator kept up with the answers.

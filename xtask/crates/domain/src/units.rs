@@ -156,6 +156,8 @@ quantity!(Percent, "a percentage", "`2 %`", r"^\s*\d+(\.\d+)?\s*%\s*$");
 impl Percent {
     /// `1 %`.
     pub const ONE: Self = Self(1.0);
+    /// `0 %`.
+    pub const ZERO: Self = Self(0.0);
 
     /// The share as a fraction: `2 %` is 0.02.
     pub fn fraction(self) -> f64 {

@@ -24,7 +24,7 @@ use crate::clock;
 use crate::endpoint::{self, Endpoint};
 use crate::engine::{self, Clock, Job, Run, Schedule};
 use crate::error::DriveError;
-use crate::limits;
+use crate::limits::{self, Origin};
 use crate::progress::Progress;
 use crate::workload::{Request, RequestSet};
 
@@ -37,8 +37,13 @@ const WARM_UP_TOKENS: u32 = 32;
 /// A run begins so long after everything is ready for it, per connection that its first moment
 /// needs: they are made meanwhile. Connecting takes 20 to 50 us of a core.
 const LEAD_PER_CONNECTION: Duration = Duration::from_micros(50);
+/// From so many connections on, which is what a server's queue of new ones holds at most where
+/// nobody has enlarged it, the server has to keep up with taking them, too.
+const QUEUED_CONNECTIONS: u32 = 4096;
+/// What each of those adds.
+const LEAD_PER_FURTHER: Duration = Duration::from_micros(100);
 /// The least and the most that a run waits for its first connections.
-const LEAD: [Duration; 2] = [Duration::from_millis(2), Duration::from_secs(1)];
+const LEAD: [Duration; 2] = [Duration::from_millis(2), Duration::from_secs(10)];
 
 /// How a load is made, beyond what it is. It changes no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +145,8 @@ pub async fn drive_tuned(
 ///
 /// # Errors
 ///
-/// [`DriveError::WarmUp`] when none completed, [`DriveError::Stopped`] when `stop` became true,
+/// [`DriveError::TooFewFiles`] and [`DriveError::TooFewPorts`] where the load itself will not have
+/// enough of them, [`DriveError::WarmUp`] when none completed, [`DriveError::Stopped`] when `stop` became true,
 /// and whatever [`drive`] may fail with.
 pub async fn warm_up(
     order: &Order<'_>,
@@ -149,6 +155,7 @@ pub async fn warm_up(
     stop: watch::Receiver<bool>,
 ) -> Result<(), DriveError> {
     check_subject(order, verified)?;
+    check_room(order).await?;
     let Some(first) = order.requests.requests().first() else { return Ok(()) };
     let output_len = first.output_len.min(WARM_UP_TOKENS);
     let again = Request { output_len, due: Duration::ZERO, ..first.clone() };
@@ -177,6 +184,21 @@ fn check_subject(order: &Order<'_>, verified: &Evidence<ServerVerified>) -> Resu
     Err(DriveError::NotVerified { url, verified })
 }
 
+/// Whether the system lets the load have as many connections at once as it needs. Room for open
+/// files is made, if it may be.
+async fn check_room(order: &Order<'_>) -> Result<(), DriveError> {
+    let addresses = Endpoint::parse(order.base_url)?.resolve().await?;
+    let at_once = at_once(order, order.requests.requests().len());
+    limits::allow_connections(at_once)?;
+    limits::origin(addresses.first(), at_once).map(|_| ())
+}
+
+/// Most of so many requests that are in flight together.
+fn at_once(order: &Order<'_>, requests: usize) -> usize {
+    let most = order.profile.max_concurrency.map_or(requests, |most| most as usize);
+    most.clamp(1, requests.max(1))
+}
+
 /// A request as bytes, made before the run.
 fn job(order: &Order<'_>, endpoint: &Endpoint, request: &Request, index: Option<u32>) -> Job {
     let mut headers = order.headers.clone();
@@ -203,13 +225,14 @@ async fn run(
 ) -> Result<Drive, DriveError> {
     endpoint::check_headers(&order.headers)?;
     let addresses = Endpoint::parse(order.base_url)?.resolve().await?;
-    let at_once = order.profile.max_concurrency.map_or(jobs.len(), |most| most as usize);
-    let at_once = at_once.clamp(1, jobs.len().max(1));
+    let at_once = at_once(order, jobs.len());
     limits::allow_connections(at_once)?;
+    let origin = limits::origin(addresses.first(), at_once)?;
 
     let (now, wall) = (clock::now(), SystemTime::now());
     let lead = lead(&jobs, at_once);
     let run = plan(order, tuning, addresses, at_once, now + lead, progress.clone(), stop);
+    let run = Run { origin, ..run };
     let (start, threads) = (run.start, run.threads);
     let cpu_before = limits::cpu_ns();
     progress.heard_at(start);
@@ -229,8 +252,13 @@ async fn run(
 /// How long after now the run begins, so that its first connections are there by then.
 fn lead(jobs: &[Job], at_once: usize) -> Duration {
     let first = jobs.iter().take(at_once).take_while(|job| job.due.is_zero()).count();
+    let first = u32::try_from(first).unwrap_or(u32::MAX);
+    let further = first.saturating_sub(QUEUED_CONNECTIONS);
     let [least, most] = LEAD;
-    LEAD_PER_CONNECTION.saturating_mul(u32::try_from(first).unwrap_or(u32::MAX)).clamp(least, most)
+    LEAD_PER_CONNECTION
+        .saturating_mul(first)
+        .saturating_add(LEAD_PER_FURTHER.saturating_mul(further))
+        .clamp(least, most)
 }
 
 fn plan(
@@ -250,6 +278,7 @@ fn plan(
     let threads = tuning.threads.map_or_else(|| engine::threads_for(at_once), NonZeroUsize::get);
     Run {
         addresses,
+        origin: Origin::Usual,
         wire: order.wire,
         length,
         schedule: if closed { Schedule::ClosedLoop } else { Schedule::OpenLoop },

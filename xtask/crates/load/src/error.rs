@@ -49,6 +49,14 @@ pub enum DriveError {
         /// The hard limit.
         allowed: u64,
     },
+    /// The system has too few local ports.
+    #[error("{needed} local ports are needed to reach one address, the system gives {available}")]
+    TooFewPorts {
+        /// One for every request in flight.
+        needed: usize,
+        /// Those that the kernel may choose from.
+        available: usize,
+    },
     /// No warm-up request completed.
     #[error("all {requests} warm-up requests failed, the first with {first}")]
     WarmUp {
@@ -92,6 +100,11 @@ impl DriveError {
             Self::TooFewFiles { needed, .. } => {
                 Some(format!("raise it with `ulimit -Hn {needed}`, or set `max_concurrency`"))
             }
+            Self::TooFewPorts { .. } => Some(
+                "widen the range with `sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`, or \
+                 set `max_concurrency`"
+                    .to_owned(),
+            ),
             Self::BadHeader { .. }
             | Self::NotVerified { .. }
             | Self::Resolve { .. }

@@ -5,12 +5,14 @@
 //! whatever reads its output reads this one. A number that is not known reads `n/a`, where the
 //! tool prints zero.
 
+mod own;
+
 use std::fmt::Display;
 
 use domain::framework::Backend;
 use domain::metric::{Latency, Metric, Stat};
 use domain::profile::Profile;
-use domain::summary::{ClientLag, Measurement, TokenCounts};
+use domain::summary::{Measurement, TokenCounts};
 use stats::Goodput;
 
 use crate::number::{UNKNOWN, two_decimals};
@@ -80,7 +82,7 @@ pub fn block(input: &BlockInput<'_>) -> String {
     }
     lines.heading('=', "");
     lines.heading('=', " servegate ");
-    client(&mut lines, input);
+    own::rows(&mut lines, input);
     lines.heading('=', "");
     lines.0
 }
@@ -175,42 +177,6 @@ pub(crate) fn hit_rate(tokens: &TokenCounts) -> Option<f64> {
 
 fn count_or_unknown(count: Option<u64>) -> String {
     count.map_or_else(|| UNKNOWN.to_owned(), |count| count.to_string())
-}
-
-/// What the Python tool does not tell.
-fn client(lines: &mut Lines, input: &BlockInput<'_>) {
-    let Measurement { requests, tokens, client, .. } = input.measurement;
-    let client = client.as_ref();
-    lines.row("Requests asked for", requests.asked);
-    lines.row("Failed requests", requests.failed_total());
-    for (kind, count) in &requests.failed {
-        lines.row(&format!("  {kind}"), count);
-    }
-    lines.row("Generated tokens asked for", tokens.output_asked);
-    lines.row("Generated tokens counted by", tokens.output_source.as_str());
-    lines.row("Input tokens counted by server", count_or_unknown(tokens.input_by_server));
-    lines.row("Input tokens from prefix cache", count_or_unknown(tokens.cached));
-    lines.row("Median send lag (ms)", two_decimals(client.map(|lag| lag.send_lag_median_ms)));
-    lines.row("P99 send lag (ms)", two_decimals(client.map(|lag| lag.send_lag_p99_ms)));
-    lines.row("Max send lag (ms)", two_decimals(client.map(|lag| lag.send_lag_max_ms)));
-    lines.row("Client CPU time / duration", two_decimals(client.map(|lag| lag.cpu_share)));
-    if let Some(lag) = client {
-        reading(lines, lag);
-    }
-    lines.row("Request set", input.request_set.unwrap_or(UNKNOWN));
-}
-
-/// How well the client kept up with what came, as far as it tells.
-fn reading(lines: &mut Lines, lag: &ClientLag) {
-    if let Some(threads) = lag.threads {
-        lines.row("Client threads", threads);
-    }
-    let Some(reading) = &lag.reading else { return };
-    lines.row("Arrival times by the clock of", reading.clock.as_str());
-    lines.row("P99 read lateness (ms)", two_decimals(reading.late_p99_ms));
-    lines.row("Max read lateness (ms)", two_decimals(reading.late_max_ms));
-    lines.row("Chunks merged in a read", reading.merged_chunks);
-    lines.row("Max time hidden by a merge (ms)", two_decimals(reading.merged_bound_max_ms));
 }
 
 /// The text as it grows, in the tool's columns.

@@ -73,6 +73,8 @@ pub struct Own<'a> {
 struct Servegate<'a> {
     #[serde(flatten)]
     own: Own<'a>,
+    /// Whether every request completed and the client's own lag spoilt no number.
+    counts: bool,
     requests_asked: u32,
     requests_failed: &'a BTreeMap<FailureKind, u32>,
     output_tokens_asked: u64,
@@ -111,6 +113,8 @@ impl Line<'_> {
         let Measurement { requests, tokens, client, accounting, anomalies, .. } = self.measurement;
         Servegate {
             own: self.own,
+            counts: requests.completed == requests.asked
+                && !anomalies.iter().any(Anomaly::is_of_the_client),
             requests_asked: requests.asked,
             requests_failed: &requests.failed,
             output_tokens_asked: tokens.output_asked,

@@ -35,12 +35,19 @@ const SHOWN: [Metric; 6] = [
     Metric::Latency(Latency::Itl, Stat::P99),
 ];
 
+/// Mean wait to be sent, in ms, that is worth a row.
+const WAITED_MS: f64 = 1.0;
+
+/// What such a wait is added to.
+const MEAN_TTFT: Metric = Metric::Latency(Latency::Ttft, Stat::Mean);
+
 /// The session as GitHub-flavoured Markdown, below 1 MiB.
 pub fn markdown(session: &SessionView) -> String {
     let sections = [
         failures(session),
         verdicts(session),
         results(session),
+        waits(session),
         anomalies(session),
         environments(session),
     ];
@@ -153,6 +160,42 @@ fn result(runs: &[&RunSummary]) -> Vec<String> {
         readable_or_unknown(mean(&values))
     };
     context.into_iter().chain(SHOWN.map(value)).collect()
+}
+
+/// Runs whose requests waited to be sent: there the latencies from sending leave out what somebody
+/// who came when the schedule says would have waited.
+fn waits(session: &SessionView) -> String {
+    let row = |run: &RunSummary| {
+        let due = run.accounting.as_ref()?.from_due?;
+        let client = run.client.as_ref()?;
+        let sent_ms = run.metric(MEAN_TTFT)?;
+        let waited = WAITED_MS < due.mean_ttft_ms - sent_ms;
+        let known = |ms| readable_or_unknown(Some(ms));
+        waited.then(|| {
+            vec![
+                run.framework.title().to_owned(),
+                format!("{} {}", run.profile.name, run.repeat),
+                known(sent_ms),
+                known(due.mean_ttft_ms),
+                known(due.p99_ttft_ms),
+                known(due.mean_e2e_latency_ms),
+                known(client.send_lag_p99_ms),
+                known(client.send_lag_max_ms),
+            ]
+        })
+    };
+    let rows: Vec<_> = session.runs.iter().filter_map(|run| row(&run.summary)).collect();
+    let header = [
+        "framework",
+        "run",
+        "Mean TTFT (ms)",
+        "Mean TTFT from due (ms)",
+        "P99 TTFT from due (ms)",
+        "Mean E2E Latency from due (ms)",
+        "P99 send lag (ms)",
+        "Max send lag (ms)",
+    ];
+    section("Sent later than due", &table(&header, &rows))
 }
 
 /// Anomalies, and what the health checks said.

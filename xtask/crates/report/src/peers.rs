@@ -1,13 +1,13 @@
 //! Load clients side by side, as a Markdown table.
 
-use domain::certificate::{Peer, PeerLoad, PeerNumbers, PeerReport, PeerRun, Told};
+use domain::certificate::{PeerLoad, PeerNumbers, PeerReport, PeerRun, Told};
 
 /// The table for a README. Errors are what the client reports less what the server did.
 pub fn table(report: &PeerReport) -> String {
     let mut text = format!(
         "Answers of {} events on one core each for client and server; reported less true, in ms.\n\n\
-         | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|\n",
+         | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second | CPU per event (us) |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|--:|\n",
         report.events
     );
     for run in &report.runs {
@@ -21,7 +21,7 @@ fn row(report: &PeerReport, run: &PeerRun) -> String {
     let Some(numbers) = &run.numbers else {
         let why = run.failed.as_deref().unwrap_or("not run");
         let why = why.lines().next().unwrap_or_default().replace('|', "\\|");
-        return format!("{head} {why} | | | | | |\n");
+        return format!("{head} {why} | | | | | | |\n");
     };
     let rate = match run.load {
         PeerLoad::Rate { .. } => numbers.delivered_per_s.map(|rate| format!("{rate:.1}")),
@@ -35,36 +35,47 @@ fn row(report: &PeerReport, run: &PeerRun) -> String {
         PeerLoad::Saturated { .. } => String::new(),
     };
     format!(
-        "{head} {} | {} | {} | {} | {} | {} |\n",
+        "{head} {} | {} | {} | {} | {} | {} | {} |\n",
         rate.unwrap_or_default(),
         error(numbers.mean_ttft_ms),
         error(numbers.p99_ttft_ms),
         error(numbers.mean_itl_ms),
         error(numbers.p99_itl_ms),
-        cost(report, run.peer, run.load, numbers),
+        cost(report, run, numbers),
+        cost_each(report, run, numbers),
     )
 }
 
 /// Events per CPU-second of the whole process, and of what came after its start where a smaller
-/// load of the same kind tells what that costs.
-fn cost(report: &PeerReport, peer: Peer, load: PeerLoad, numbers: &PeerNumbers) -> String {
+/// load tells what that costs.
+fn cost(report: &PeerReport, run: &PeerRun, numbers: &PeerNumbers) -> String {
     let whole = thousands(numbers.events as f64 / numbers.cpu_s);
-    let PeerLoad::Saturated { streams, requests } = load else { return whole };
-    let smaller = report.runs.iter().filter(|run| run.peer == peer).find_map(|run| {
-        let of_kind = matches!(
-            run.load,
-            PeerLoad::Saturated { streams: s, requests: r } if s == streams && r < requests
-        );
-        run.numbers.filter(|_| of_kind)
-    });
-    let Some(smaller) = smaller else { return whole };
-    let events = numbers.events.saturating_sub(smaller.events) as f64;
-    let cpu_s = numbers.cpu_s - smaller.cpu_s;
-    if cpu_s <= 0.0 {
-        whole
-    } else {
-        format!("{whole} ({} after its start)", thousands(events / cpu_s))
+    match after_start(report, run, numbers) {
+        Some((events, cpu_s)) => format!("{whole} ({} after its start)", thousands(events / cpu_s)),
+        None => whole,
     }
+}
+
+/// CPU time of each event after the client's start, in us; of the whole process where nothing
+/// tells what its start costs.
+fn cost_each(report: &PeerReport, run: &PeerRun, numbers: &PeerNumbers) -> String {
+    let (events, cpu_s) =
+        after_start(report, run, numbers).unwrap_or((numbers.events as f64, numbers.cpu_s));
+    format!("{:.2}", cpu_s * 1e6 / events)
+}
+
+/// Events and CPU time beyond those of the client's smallest load at full speed, in which it does
+/// little more than start.
+fn after_start(report: &PeerReport, run: &PeerRun, numbers: &PeerNumbers) -> Option<(f64, f64)> {
+    let of_peer = report.runs.iter().filter(|other| other.peer == run.peer);
+    let at_full_speed = of_peer.filter(|other| match other.load {
+        PeerLoad::Saturated { requests, .. } => requests < run.load.requests(),
+        PeerLoad::Rate { .. } | PeerLoad::Burst { .. } => false,
+    });
+    let smaller = at_full_speed.filter_map(|other| other.numbers).min_by_key(|n| n.events)?;
+    let events = numbers.events.checked_sub(smaller.events)? as f64;
+    let cpu_s = numbers.cpu_s - smaller.cpu_s;
+    (0.0 < events && 0.0 < cpu_s).then_some((events, cpu_s))
 }
 
 /// With spaces between thousands.
@@ -82,6 +93,7 @@ fn thousands(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::certificate::Peer;
     use domain::timestamp::Timestamp;
 
     use super::*;
@@ -122,12 +134,12 @@ mod tests {
         insta::assert_snapshot!(table(&report), @r"
         Answers of 128 events on one core each for client and server; reported less true, in ms.
 
-        | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second |
-        |---|---|--:|--:|--:|--:|--:|--:|
-        | 100 requests/s | servegate load | 100.0 | +0.25 | -1.00 | +0.00 | n/a | 128 000 |
-        | 100 requests/s | vllm bench serve | vLLM is not installed | | | | | |
-        | 64 streams at full speed, 64 requests | servegate load |  |  |  |  |  | 81 920 |
-        | 64 streams at full speed, 4096 requests | servegate load |  |  |  |  |  | 1 747 627 (2 580 480 after its start) |
+        | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second | CPU per event (us) |
+        |---|---|--:|--:|--:|--:|--:|--:|--:|
+        | 100 requests/s | servegate load | 100.0 | +0.25 | -1.00 | +0.00 | n/a | 128 000 (139 520 after its start) | 7.17 |
+        | 100 requests/s | vllm bench serve | vLLM is not installed | | | | | | |
+        | 64 streams at full speed, 64 requests | servegate load |  |  |  |  |  | 81 920 | 12.21 |
+        | 64 streams at full speed, 4096 requests | servegate load |  |  |  |  |  | 1 747 627 (2 580 480 after its start) | 0.39 |
         ");
     }
 }

@@ -74,6 +74,7 @@ pub(crate) fn lag() -> ClientLag {
         cpu_share: 0.031,
         threads: None,
         reading: None,
+        effect: None,
     }
 }
 

@@ -1,6 +1,5 @@
 //! Does the run's result count? A pure judgement of what was measured.
 
-use domain::anomaly::Anomaly;
 use domain::metric::Metric;
 use domain::summary::Measurement;
 
@@ -55,8 +54,7 @@ pub fn judge(
         let (completed, asked) = (requests.completed, requests.asked);
         return Err(NotCounted::Incomplete { completed, asked });
     }
-    let is_late = |anomaly: &&Anomaly| matches!(anomaly, Anomaly::ClientOverBudget { .. });
-    let late = measurement.anomalies.iter().find(is_late);
+    let late = measurement.anomalies.iter().find(|anomaly| anomaly.is_of_the_client());
     if let Some(late) = late {
         return Err(NotCounted::ClientLate(late.to_string()));
     }
@@ -72,7 +70,7 @@ pub fn judge(
 mod tests {
     use std::collections::BTreeMap;
 
-    use domain::anomaly::Lag;
+    use domain::anomaly::{Anomaly, Lag};
     use domain::failure::FailureKind;
     use domain::summary::{RequestCounts, TokenCounts, TokenSource};
 
@@ -118,12 +116,17 @@ mod tests {
 
     #[test]
     fn a_run_whose_client_was_late_does_not_count() {
-        let late = Anomaly::ClientOverBudget { lag: Lag::Reading, p99_ms: 7.5, allowed_ms: 1.0 };
+        let late = Anomaly::ClientOverBudget {
+            lag: Lag::Reading,
+            metric: Some(Metric::Duration),
+            moved_ms: 7.5,
+            allowed_ms: 1.0,
+        };
         let measurement = Measurement { anomalies: vec![late], ..measurement(4, &[]) };
         let refused = judge("run", &measurement, &[]).unwrap_err();
         insta::assert_snapshot!(
             refused,
-            @"the load client was late in reading: p99 7.50 ms, where 1.00 ms are allowed"
+            @"the load client was late in reading: it may have moved duration by 7.50 ms, where 1.00 ms are allowed"
         );
     }
 

@@ -33,7 +33,7 @@ pub struct Measure {
     pub investigate_after: Span,
     /// A run is ended only after this long.
     pub deadline: Span,
-    /// A run whose load client was later than this does not count.
+    /// A run whose numbers the load client's own lag moved by more than this does not count.
     #[serde(default = "usual_lag")]
     pub lag_budget: LagBudget,
     /// Runs of a profile that it takes to see whether results agree; fewer are done if fewer are
@@ -41,13 +41,13 @@ pub struct Measure {
     pub runs_for_consistency: u32,
 }
 
-/// How late the load client may be, at the 99th percentile: a share of the metric that its lag
-/// falsifies, or a time, whichever is larger.
+/// By how much the load client's own lag may move a number of its run: a share of that number, or a
+/// time, whichever is larger. It is judged for the mean, the median and the percentiles of every
+/// latency.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LagBudget {
-    /// The share: of the median time to first token for sending, of the median time between
-    /// tokens for reading.
+    /// The share of the number.
     pub share: Percent,
     /// What is allowed in any case.
     pub at_least: Span,

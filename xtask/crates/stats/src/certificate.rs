@@ -10,9 +10,10 @@ use domain::anomaly::{Anomaly, Lag};
 use domain::certificate::{
     Accuracy, Cell, Certificate, Compared, ErrorBound, ErrorMs, PeerNumbers, Told,
 };
-use domain::metric::{Latency, Metric, Stat};
+use domain::metric::Metric;
+use domain::profile::Profile;
 use domain::request::RequestRecord;
-use domain::summary::{ClockSource, Measurement};
+use domain::summary::Measurement;
 
 use crate::metrics::{NS_PER_MS, NS_PER_S};
 use crate::samples::Samples;
@@ -41,10 +42,10 @@ pub struct TrueWrite {
     pub events: u32,
 }
 
-/// How much a run's own lag may be.
+/// By how much a client's lag may move the numbers of its run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
-    /// Share of the metric that it falsifies.
+    /// Share of the number itself.
     pub share: f64,
     /// What is allowed in any case, in ms.
     pub at_least_ms: f64,
@@ -109,28 +110,37 @@ pub fn bound(certificate: &Certificate, file: &str, measured: &Measurement) -> O
 }
 
 /// Where the client's own lag exceeds the budget, so that the run says more of the client than of
-/// the server.
+/// the server: for each kind of lag the number that it moved the furthest beyond what is allowed.
 ///
-/// Sending is judged only where there was a rate to keep: otherwise a request is due as soon as it
-/// can be sent. Reading late falsifies nothing by itself where the kernel tells when bytes came;
-/// what came in one read may be as much too late as its bound says, but no more than the longest
-/// time that the client was away. The client's own clock tells no lateness, and so is not judged.
+/// What is compared is the distance between a number as reported and as it would be without the
+/// lag (see [`domain::summary::LagEffect`]) with the share of that very number, or the least,
+/// whichever is larger. Sending is judged only where there was a rate to keep: otherwise a request
+/// is due as soon as it can be sent. Reading late moves nothing where the kernel tells when bytes
+/// came, and the client's own clock tells no lateness.
 pub fn over_budget(measured: &Measurement, budget: Budget, rated: Rated) -> Vec<Anomaly> {
-    let Some(client) = &measured.client else { return Vec::new() };
-    let sending = (rated == Rated::Yes).then_some(client.send_lag_p99_ms);
-    let reading = client.reading.as_ref().filter(|reading| reading.clock != ClockSource::Client);
-    let reading =
-        reading.and_then(|reading| Some(reading.merged_bound_p99_ms?.min(reading.late_max_ms?)));
-    let allowed = |of: Latency| {
-        let median = measured.metrics.get(&Metric::Latency(of, Stat::Median)).copied();
-        median.map_or(budget.at_least_ms, |ms| budget.at_least_ms.max(budget.share * ms))
+    let effect = measured.client.as_ref().and_then(|client| client.effect.as_ref());
+    let Some(effect) = effect else { return Vec::new() };
+    let is_judged = |lag: &Lag| match lag {
+        Lag::Sending => rated == Rated::Yes,
+        Lag::Writing | Lag::Reading => true,
     };
-    let judged = [(Lag::Sending, sending, Latency::Ttft), (Lag::Reading, reading, Latency::Itl)];
-    let over = |(lag, p99_ms, of): (Lag, Option<f64>, Latency)| {
-        let (p99_ms, allowed_ms) = (p99_ms?, allowed(of));
-        (allowed_ms < p99_ms).then_some(Anomaly::ClientOverBudget { lag, p99_ms, allowed_ms })
+    let worst = |lag: Lag| {
+        let over = effect.of(lag).iter().filter_map(|(metric, moved_ms)| {
+            let value = measured.metrics.get(metric).copied()?;
+            let allowed_ms = budget.at_least_ms.max(budget.share * value);
+            (allowed_ms < *moved_ms).then_some((*metric, *moved_ms, allowed_ms))
+        });
+        // Of a lag that is not allowed at all, the one that moved the most.
+        let excess = |(_, moved_ms, allowed_ms): &(Metric, f64, f64)| moved_ms - allowed_ms;
+        let worst = over.max_by(|one, other| excess(one).total_cmp(&excess(other)));
+        worst.map(|(metric, moved_ms, allowed_ms)| Anomaly::ClientOverBudget {
+            lag,
+            metric: Some(metric),
+            moved_ms,
+            allowed_ms,
+        })
     };
-    judged.into_iter().filter_map(over).collect()
+    Lag::ALL.iter().copied().filter(is_judged).filter_map(worst).collect()
 }
 
 /// From the first request sent to the end of the last answer, in ns.
@@ -208,6 +218,18 @@ pub enum Rated {
     Yes,
     /// All at once, or each as soon as another has ended.
     No,
+}
+
+impl Rated {
+    /// Whether a load is. Where a request may have to wait for a place, it is the server that
+    /// makes it late.
+    pub fn of(profile: &Profile) -> Self {
+        let places = profile.max_concurrency.unwrap_or(profile.num_prompts);
+        match profile.request_rate.per_second() {
+            Some(_) if profile.num_prompts <= places => Self::Yes,
+            Some(_) | None => Self::No,
+        }
+    }
 }
 
 /// When an event went out.

@@ -95,7 +95,8 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
     }
 }
 
-fn profile() -> Profile {
+/// The load of [`run`].
+pub(crate) fn profile() -> Profile {
     Profile {
         name: "smoke".to_owned(),
         dataset_name: Dataset::RandomIds,

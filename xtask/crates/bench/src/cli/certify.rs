@@ -45,6 +45,12 @@ pub struct PeersArgs {
     /// Python that has vLLM
     #[arg(long, value_name = "PROGRAM")]
     pub vllm_python: Option<PathBuf>,
+    /// Python that has GuideLLM
+    #[arg(long, value_name = "PROGRAM")]
+    pub guidellm_python: Option<PathBuf>,
+    /// Python that has AIPerf
+    #[arg(long, value_name = "PROGRAM")]
+    pub aiperf_python: Option<PathBuf>,
     /// Folder with a Hugging Face tokenizer, which the Python tools need
     #[arg(long, value_name = "DIR")]
     pub tokenizer: PathBuf,

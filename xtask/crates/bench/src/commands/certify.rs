@@ -158,6 +158,8 @@ impl Trial {
             .args(["--random-range-ratio", "1"])
             .args(["--num-prompts", &self.requests().to_string()])
             .args(["--request-rate", &self.requests_per_s().to_string()])
+            // Its errors are to be seen, however large.
+            .args(["--lag-budget", "none"])
             .args(["--seed", "1", "--disable-tqdm", "--json", "--records"])
             .arg(records);
         Ok(command)

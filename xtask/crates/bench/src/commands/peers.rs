@@ -4,20 +4,20 @@
 //! that a server that was late counts against nobody. A client that could not run is listed with
 //! the reason.
 
+mod client;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow};
+use client::Client;
 use domain::certificate::{Peer, PeerLoad, PeerReport, PeerRun};
 use domain::exit::Exit;
 use domain::timestamp::Timestamp;
-use load::sglang::Launcher;
-use serde_json::Value;
 use sim::fixed::Schedule;
 
-use super::certify::{EVENTS, PROMPT_TOKENS, TTFT, cores};
+use super::certify::{EVENTS, TTFT, cores};
 use crate::cli::PeersArgs;
 use crate::commands::print;
 use crate::failure::Failure;
@@ -98,116 +98,23 @@ impl Trial<'_> {
         let name = format!("{}-{}", self.peer, self.load.slug());
         let (result, output) =
             (self.work.file(&format!("{name}.jsonl")), self.work.file(&format!("{name}.txt")));
-        let mut command = self.command(&server, &result)?;
+        let client = Client { args: self.args, peer: self.peer, load: self.load };
+        let mut command = client.command(&server, &result)?;
         let ran = truth::run_client(&mut command, self.client_cpu, LIMIT, &output)?;
-        let reported = read(&result).with_context(|| truth::tail(&output));
+        let told = client.told(&result).with_context(|| truth::tail(&output));
         let truth = server.truth()?;
-        self.judge(&reported?, &truth, &ran)
-    }
-
-    fn judge(
-        &self,
-        reported: &Value,
-        truth: &sim::fixed::truth::Truth,
-        ran: &Ran,
-    ) -> Result<domain::certificate::PeerNumbers> {
-        let answers = truth::load_answers(truth, EVENTS);
-        let told = |key: &str| reported.get(key).and_then(Value::as_f64);
-        let completed = told("completed").unwrap_or(0.0);
-        let reported = stats::certificate::Reported {
-            mean_ttft_ms: told("mean_ttft_ms"),
-            p99_ttft_ms: told("p99_ttft_ms"),
-            mean_itl_ms: told("mean_itl_ms"),
-            p99_itl_ms: told("p99_itl_ms"),
-        };
-        let numbers = stats::certificate::peer(&reported, &answers, ran.cpu_ns, ran.memory_mib);
-        numbers
-            .filter(|_| 0.0 < completed)
-            .ok_or_else(|| anyhow!("it completed no request, and ended with {}", ran.status))
-    }
-
-    fn command(&self, server: &TruthServer, result: &Path) -> Result<Command> {
-        let python = |given: &Option<PathBuf>, what: &str| {
-            given.clone().ok_or_else(|| anyhow!("{what} is not installed"))
-        };
-        let mut command = match self.peer {
-            Peer::Servegate => {
-                let program = std::env::current_exe().context("cannot find this program")?;
-                let mut command = Command::new(program);
-                command.args(["load", "--disable-tqdm"]);
-                command
-            }
-            Peer::SglangPython | Peer::SglangRust => {
-                let mut command = Command::new(python(&self.args.sglang_python, "SGLang's tool")?);
-                command.args(Launcher::Runner.arguments());
-                if self.peer == Peer::SglangRust {
-                    command.env("SERVEGATE_TOOL_MODULE", "sglang.benchmark.rust_client");
-                    command.args(["--worker-threads", "1"]);
-                }
-                command.arg("--disable-tqdm");
-                command
-            }
-            Peer::Vllm => {
-                let mut command = Command::new(python(&self.args.vllm_python, "vLLM")?);
-                command.args(["-m", "vllm.entrypoints.cli.main", "bench", "serve"]);
-                command
-            }
-        };
-        // Nothing is to be looked for on the network.
-        command.env("HF_HUB_OFFLINE", "1").env("TRANSFORMERS_OFFLINE", "1");
-        self.pace(&mut command);
-        match self.peer {
-            Peer::Servegate | Peer::SglangPython | Peer::SglangRust => {
-                self.sglang_flags(&mut command, server, result);
-            }
-            Peer::Vllm => self.vllm_flags(&mut command, server, result),
-        }
-        Ok(command)
-    }
-
-    /// The flags that all of them share.
-    fn pace(&self, command: &mut Command) {
-        command.args(["--backend", "vllm", "--model", "sim", "--seed", "1"]);
-        command.arg("--tokenizer").arg(&self.args.tokenizer);
-        command.args(["--num-prompts", &self.load.requests().to_string()]);
-        match self.load {
-            PeerLoad::Rate { requests_per_s, .. } => {
-                command.args(["--request-rate", &requests_per_s.to_string()]);
-            }
-            PeerLoad::Burst { .. } => {}
-            PeerLoad::Saturated { streams, .. } => {
-                command.args(["--max-concurrency", &streams.to_string()]);
-            }
-        }
-    }
-
-    fn sglang_flags(&self, command: &mut Command, server: &TruthServer, result: &Path) {
-        command
-            .args(["--host", "127.0.0.1", "--port", server.port()])
-            .args(["--dataset-name", "random-ids", "--random-range-ratio", "1.0"])
-            .args(["--random-input-len", &PROMPT_TOKENS.to_string()])
-            .args(["--random-output-len", &EVENTS.to_string()])
-            .args(["--warmup-requests", "0", "--output-file"])
-            .arg(result);
-    }
-
-    fn vllm_flags(&self, command: &mut Command, server: &TruthServer, result: &Path) {
-        command
-            .args(["--host", "127.0.0.1", "--port", server.port()])
-            .args(["--dataset-name", "random", "--random-range-ratio", "0.0"])
-            .args(["--random-input-len", &PROMPT_TOKENS.to_string()])
-            .args(["--random-output-len", &EVENTS.to_string()])
-            .args(["--ignore-eos", "--percentile-metrics", "ttft,tpot,itl,e2el"])
-            .args(["--save-result", "--result-filename"])
-            .arg(result);
+        judge(&told?, &truth, &ran)
     }
 }
 
-/// The last line of a client's result file. The Python tool writes a bare `Infinity`, which is not
-/// JSON, where no rate was asked for.
-fn read(result: &Path) -> Result<Value> {
-    let text = fs::read_to_string(result).context("it wrote no result")?;
-    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let strict = line.replace(": Infinity", ": null").replace(": NaN", ": null");
-    serde_json::from_str(&strict).context("its result is not JSON")
+fn judge(
+    told: &client::Told,
+    truth: &sim::fixed::truth::Truth,
+    ran: &Ran,
+) -> Result<domain::certificate::PeerNumbers> {
+    let answers = truth::load_answers(truth, EVENTS);
+    let numbers = stats::certificate::peer(&told.reported, &answers, ran.cpu_ns, ran.memory_mib);
+    numbers
+        .filter(|_| 0.0 < told.completed)
+        .ok_or_else(|| anyhow!("it completed no request, and ended with {}", ran.status))
 }

@@ -19,7 +19,6 @@ use sequencer::{Evidence, ServerVerified};
 use serve::{Alive, Endpoint};
 use skill::runner::Measure;
 use skill::{FactName, PlannedRun, PlannedStep};
-use stats::certificate::{Budget, Rated};
 use tokio::sync::watch;
 
 use super::engine::Engine;
@@ -88,9 +87,7 @@ pub(super) async fn perform(
     note_server_trouble(session, live, kept.is_err())?;
     match kept {
         Ok(record) => {
-            let mut record = RunRecord { vram, ..record? };
-            let over = over_budget(run, measure, &record.measurement);
-            record.measurement.anomalies.extend(over);
+            let record = RunRecord { vram, ..record? };
             judge(session, live, planned, record).await
         }
         Err(failure) => {
@@ -238,21 +235,6 @@ fn publish(
         Raw::Text(text) => crate::store::write_new(path, text.as_bytes()),
         Raw::File(file) => crate::store::link_new(file, path),
     })
-}
-
-/// Where the load client was later than the skill allows.
-fn over_budget(run: &PlannedRun, measure: &Measure, measured: &Measurement) -> Vec<Anomaly> {
-    let budget = Budget {
-        share: measure.lag_budget.share.fraction(),
-        at_least_ms: measure.lag_budget.at_least.0.as_secs_f64() * 1000.0,
-    };
-    // Where a request waits for a place, it is the server that makes it late.
-    let places = run.profile.max_concurrency.unwrap_or(run.profile.num_prompts);
-    let rated = match run.profile.request_rate.per_second() {
-        Some(_) if run.profile.num_prompts <= places => Rated::Yes,
-        Some(_) | None => Rated::No,
-    };
-    stats::certificate::over_budget(measured, budget, rated)
 }
 
 /// Proves `measured`, or says why the run does not count; its summary is saved either way.

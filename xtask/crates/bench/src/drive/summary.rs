@@ -66,7 +66,7 @@ fn make(
         metrics: measurement.metrics,
         vram: record.vram,
         request_set: record.request_set.clone(),
-        client: measurement.client,
+        client: measurement.client.clone(),
         accounting: measurement.accounting.clone(),
         error_bound,
         anomalies: measurement.anomalies,

@@ -27,7 +27,7 @@ pub(crate) fn line(name: &str, asked: u32, drive: &Drive, truth: &Truth) -> Stri
         cpu_ns: drive.cpu_ns,
         threads: drive.threads,
     });
-    let client = lag.client;
+    let client = lag.client.as_ref();
     let reading = client.and_then(|client| client.reading);
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
     let Errors { ttft, itl, ttft_seen, ttft_true, itl_seen, itl_true } = errors;
@@ -60,6 +60,86 @@ pub(crate) fn line(name: &str, asked: u32, drive: &Drive, truth: &Truth) -> Stri
         cpu_s.map_or("-".to_owned(), |cpu_s| format!("{:.0}", events as f64 / cpu_s)),
         number(cpu_s.map(|cpu_s| cpu_s * 1e6 / events as f64)),
     )
+}
+
+/// What a load cost the client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    events: f64,
+    bytes: f64,
+    cpu_ns: f64,
+}
+
+impl Cost {
+    /// The cost of answers of so many bytes each.
+    pub(crate) fn of(drive: &Drive, answer_bytes: usize) -> Self {
+        let done = || drive.records.iter().filter(|record| record.completed());
+        Self {
+            events: done().map(|record| record.chunks.len()).sum::<usize>() as f64,
+            bytes: (done().count() * answer_bytes) as f64,
+            cpu_ns: drive.cpu_ns.map_or(f64::NAN, |ns| ns as f64),
+        }
+    }
+
+    fn bytes_each(self) -> f64 {
+        self.bytes / self.events
+    }
+
+    fn us_each(self) -> f64 {
+        self.cpu_ns / self.events / 1e3
+    }
+}
+
+/// What events and bytes cost: a table, and for every load that was made with answers of several
+/// lengths the straight line through its costs. Where an event costs more only for the bytes that
+/// have to be read with it, the line explains all of it, and its slope is what reading costs.
+pub(crate) fn costs(cells: &[(String, u32, Cost)]) -> String {
+    let mut text = String::from(
+        "load               events/answer  bytes/event  us CPU/event  ns CPU/byte  MB/CPU-s\n",
+    );
+    for (name, events, cost) in cells {
+        text += &format!(
+            "{name:16}   {events:13}  {:11.0}  {:12.3}  {:11.3}  {:8.0}\n",
+            cost.bytes_each(),
+            cost.us_each(),
+            cost.cpu_ns / cost.bytes,
+            cost.bytes / cost.cpu_ns * 1e3,
+        );
+    }
+    let mut names: Vec<&str> = cells.iter().map(|(name, ..)| name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let of_name = cells.iter().filter(|(other, ..)| other == name);
+        let points: Vec<_> =
+            of_name.map(|(_, _, cost)| (cost.bytes_each(), cost.us_each())).collect();
+        if let Some((event_us, byte_us, worst)) = fit(&points) {
+            text += &format!(
+                "{name}: an event costs {event_us:.3} us and {:.3} ns a byte; no length is off by more than {:.0} %\n",
+                byte_us * 1e3,
+                worst * 100.0,
+            );
+        }
+    }
+    text
+}
+
+/// The line of least relative squares through points: its height at zero, its slope, and the
+/// largest relative distance. A few points say nothing, and equal ones have no line.
+fn fit(points: &[(f64, f64)]) -> Option<(f64, f64, f64)> {
+    let weighed = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+        points.iter().map(|(x, y)| of(*x, *y) / (y * y)).sum()
+    };
+    let (n, sx, sy) = (weighed(&|_, _| 1.0), weighed(&|x, _| x), weighed(&|_, y| y));
+    let (sxx, sxy) = (weighed(&|x, _| x * x), weighed(&|x, y| x * y));
+    let width = n * sxx - sx * sx;
+    if points.len() < 3 || width.abs() < f64::EPSILON * n * sxx {
+        return None;
+    }
+    let slope = (n * sxy - sx * sy) / width;
+    let height = (sy - slope * sx) / n;
+    let off = |(x, y): &(f64, f64)| ((height + slope * x - y) / y).abs();
+    Some((height, slope, points.iter().map(off).fold(0.0, f64::max)))
 }
 
 /// Requests sent a second, from the first to the last.

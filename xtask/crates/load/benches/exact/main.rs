@@ -44,9 +44,9 @@ struct Args {
     /// Requests of each of these in all, for each place.
     #[arg(long, default_value_t = 16)]
     rounds: u32,
-    /// Events of each answer.
-    #[arg(long, default_value_t = 128)]
-    events: u32,
+    /// Events of each answer; with several, every load is made with each.
+    #[arg(long, visible_alias = "output-len", value_delimiter = ',', default_values_t = [128])]
+    events: Vec<u32>,
     /// Time to the first event, in ms.
     #[arg(long, default_value_t = 50.0)]
     ttft_ms: f64,
@@ -82,6 +82,7 @@ enum ClockArg {
 /// One line of the table: a load and what is asked of the server.
 struct Cell {
     name: String,
+    events: u32,
     profile: Profile,
     ttft_ms: f64,
     gap_ms: f64,
@@ -98,22 +99,28 @@ fn main() -> ExitCode {
     let _load = args.loaded.then(truth::Burner::start);
     println!("load average: {}", truth::load_average());
     println!("{}", compare::HEAD);
-    for cell in cells(&args) {
+    let mut costs = Vec::new();
+    for cell in args.events.iter().flat_map(|events| cells(&args, *events)) {
         match measure(&args, &cell) {
-            Ok(line) => println!("{line}"),
+            Ok(measured) => {
+                println!("{}", measured.line);
+                costs.push((cell.name, cell.events, measured.cost));
+            }
             Err(error) => {
                 eprintln!("{}: {error}", cell.name);
                 return ExitCode::FAILURE;
             }
         }
     }
+    println!("\n{}", compare::costs(&costs));
     ExitCode::SUCCESS
 }
 
-fn cells(args: &Args) -> Vec<Cell> {
+fn cells(args: &Args, events: u32) -> Vec<Cell> {
     let cell = |name: String, requests: u32, rate: Option<f64>, places: Option<u32>| Cell {
         name,
-        profile: profile(requests, args.events, rate, places),
+        events,
+        profile: profile(requests, events, rate, places),
         ttft_ms: args.ttft_ms,
         gap_ms: args.gap_ms,
     };
@@ -143,7 +150,13 @@ fn profile(requests: u32, events: u32, rate: Option<f64>, places: Option<u32>) -
     serde_json::from_value(fields).unwrap_or_else(|error| panic!("the profile is wrong: {error}"))
 }
 
-fn measure(args: &Args, cell: &Cell) -> Result<String, Box<dyn std::error::Error>> {
+/// What a cell gave.
+struct Measured {
+    line: String,
+    cost: compare::Cost,
+}
+
+fn measure(args: &Args, cell: &Cell) -> Result<Measured, Box<dyn std::error::Error>> {
     let server = Server::start(args.cpus[0], cell.ttft_ms, cell.gap_ms)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // One request before, so that the kernel's stamps and the server's pages are there.
@@ -152,7 +165,10 @@ fn measure(args: &Args, cell: &Cell) -> Result<String, Box<dyn std::error::Error
     server.forget()?;
     let drive = runtime.block_on(drive(args, cell, &server.url))?;
     let truth = server.truth()?;
-    Ok(compare::line(&cell.name, cell.profile.num_prompts, &drive, &truth))
+    Ok(Measured {
+        line: compare::line(&cell.name, cell.profile.num_prompts, &drive, &truth),
+        cost: compare::Cost::of(&drive, server.answer_bytes(args.wire, cell.events)?),
+    })
 }
 
 async fn drive(args: &Args, cell: &Cell, url: &str) -> Result<Drive, Box<dyn std::error::Error>> {

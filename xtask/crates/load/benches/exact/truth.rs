@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
+use domain::framework::Wire;
 use sim::fixed::truth::Truth;
 
 /// Longest that the server may take to answer about itself.
@@ -64,18 +65,59 @@ impl Server {
         Truth::decode(&self.ask("GET")?).map_err(io::Error::other)
     }
 
+    /// Bytes of an answer of so many events, head and all.
+    pub(crate) fn answer_bytes(&self, wire: Wire, events: u32) -> io::Result<usize> {
+        let body = match wire {
+            Wire::SglangGenerate => serde_json::json!({
+                "text": "t0",
+                "sampling_params": { "max_new_tokens": events, "ignore_eos": true },
+                "stream": true,
+            }),
+            Wire::OpenaiCompletions => serde_json::json!({
+                "model": "sim",
+                "prompt": "t0",
+                "max_tokens": events,
+                "ignore_eos": true,
+                "stream": true,
+                "stream_options": { "include_usage": true },
+            }),
+            Wire::OpenaiChat => serde_json::json!({
+                "model": "sim",
+                "messages": [{ "role": "user", "content": "t0" }],
+                "max_completion_tokens": events,
+                "ignore_eos": true,
+                "stream": true,
+                "stream_options": { "include_usage": true },
+            }),
+            Wire::OllamaGenerate => serde_json::json!({
+                "model": "sim",
+                "prompt": "t0",
+                "options": { "num_predict": events },
+            }),
+        };
+        Ok(self.exchange("POST", wire.path(), &body.to_string())?.len())
+    }
+
     fn ask(&self, method: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = self.exchange(method, "/sim/truth.bin", "")?;
+        let head = memchr::memmem::find(&bytes, b"\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.split_off(head + 4))
+    }
+
+    /// One request on a connection of its own, and all bytes that come back.
+    fn exchange(&self, method: &str, path: &str, body: &str) -> io::Result<Vec<u8>> {
         let authority = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(authority)?;
         stream.set_read_timeout(Some(WITHIN))?;
+        let length = body.len();
         write!(
             stream,
-            "{method} /sim/truth.bin HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         )?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
-        let head = memchr::memmem::find(&bytes, b"\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
-        Ok(bytes.split_off(head + 4))
+        Ok(bytes)
     }
 }
 

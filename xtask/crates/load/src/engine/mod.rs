@@ -29,6 +29,7 @@ use self::hand::Hand;
 use self::worker::Worker;
 use crate::answer::{Delivery, LengthRule};
 use crate::error::DriveError;
+use crate::limits::Origin;
 use crate::progress::Progress;
 
 /// Streams that one thread is given before a second is taken: at 50 events a second each, which
@@ -57,6 +58,8 @@ pub enum Clock {
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Where connections come from.
+    pub(crate) origin: Origin,
     pub(crate) wire: Wire,
     pub(crate) length: LengthRule,
     pub(crate) schedule: Schedule,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
-    TimestampingFlag, Timestamps, connect, getsockopt, recvmsg, send, setsockopt, socket, sockopt,
+    TimestampingFlag, Timestamps, bind, connect, getsockopt, recvmsg, send, setsockopt, socket,
+    sockopt,
 };
 
 /// Room for one read. Events are far smaller; where a server is faster than we are, many come at
@@ -50,8 +51,13 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Begins to connect; the socket is writable when that has ended.
-    pub(super) fn connect(address: SocketAddr, stamped: bool) -> io::Result<Self> {
+    /// Begins to connect, from a certain local address if one is given; the socket is writable
+    /// when that has ended.
+    pub(super) fn connect(
+        address: SocketAddr,
+        from: Option<SocketAddr>,
+        stamped: bool,
+    ) -> io::Result<Self> {
         let family = match address {
             SocketAddr::V4(_) => AddressFamily::Inet,
             SocketAddr::V6(_) => AddressFamily::Inet6,
@@ -64,6 +70,11 @@ impl Socket {
                 | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
             // A kernel that cannot gives no stamps, and each read shows that.
             let _ = setsockopt(&fd, sockopt::Timestamping, &software);
+        }
+        if let Some(from) = from {
+            // The port is chosen when it is known where to: only then may two share one.
+            setsockopt(&fd, sockopt::IpBindAddressNoPort, &true)?;
+            bind(fd.as_raw_fd(), &SockaddrStorage::from(from))?;
         }
         match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
             Ok(()) | Err(Errno::EINPROGRESS) => Ok(Self { fd }),

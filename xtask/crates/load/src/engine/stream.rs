@@ -173,7 +173,13 @@ pub(super) fn not_connected(error: &io::Error) -> RequestFailure {
         io::ErrorKind::ConnectionReset => FailureKind::ConnectionLost,
         _ => FailureKind::ConnectFailed,
     };
-    RequestFailure::new(kind, chain(error))
+    let text = chain(error);
+    let detail = match error.kind() {
+        // A closed connection keeps its port for a minute.
+        io::ErrorKind::AddrNotAvailable => format!("no local port is free any more: {text}"),
+        _ => text,
+    };
+    RequestFailure::new(kind, detail)
 }
 
 pub(super) fn not_sent(error: &io::Error) -> RequestFailure {

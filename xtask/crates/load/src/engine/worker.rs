@@ -153,7 +153,7 @@ impl<'a> Worker<'a> {
         let mut failure = None;
         let stamped = self.run.clock == Clock::Kernel;
         for (at, to) in self.run.addresses.iter().enumerate().skip(address) {
-            match Socket::connect(*to, stamped) {
+            match Socket::connect(*to, self.run.origin.of(job.index), stamped) {
                 Ok(socket) => {
                     let stream = Stream::new(self.run, job, socket, due, begun);
                     let key = self.streams.insert(Stream { address: at, ..stream });

@@ -34,9 +34,8 @@ pub(super) fn rows(
     if words.is_empty() {
         return Err(WorkloadError::EmptyVocabulary);
     }
-    let mut text = |len: &u32| -> Vec<u32> {
-        (0..*len).map(|_| words[streams.python.choice(words.len())]).collect()
-    };
+    let mut text =
+        |len: &u32| -> Vec<u32> { (0..*len).map(|_| words[streams.choice(words.len())]).collect() };
     let systems: Vec<_> = system_lens.iter().map(&mut text).collect();
     let questions: Vec<_> = question_lens.iter().map(&mut text).collect();
     let assignment = assignment(gsp, slots, streams.seed);
@@ -52,7 +51,7 @@ pub(super) fn rows(
         .map(|((prompt, prompt_len), output_len)| Row { prompt, prompt_len, output_len })
         .collect();
     if !gsp.ordered {
-        streams.python.shuffle(&mut rows);
+        streams.shuffle_work(&mut rows);
     }
     Ok(rows)
 }

@@ -2,16 +2,18 @@
 
 use crate::rng::{Numpy, Python};
 
-/// numpy's stream twice, and CPython's.
+/// numpy's stream and CPython's, each twice.
 ///
-/// Every draw is made from both of numpy's, and the one that is meant is kept. With equal seeds
-/// the two are equal, and every number is the one that the Python tool draws.
+/// Every draw is made from both of a kind, and the one that is meant is kept. With equal seeds the
+/// two are equal, and every number is the one that the Python tool draws.
 pub(super) struct Streams {
     work: Numpy,
     text: Numpy,
-    /// `random`, for orders and texts.
+    /// `random`, for texts and for which of them are taken.
     pub(super) python: Python,
-    /// The seed of the texts.
+    /// `random`, for the order of work whose lengths are drawn.
+    order: Python,
+    /// The seed of the work.
     pub(super) seed: u32,
 }
 
@@ -22,7 +24,8 @@ impl Streams {
             work: Numpy::seeded(work),
             text: Numpy::seeded(text),
             python: Python::seeded(text),
-            seed: text,
+            order: Python::seeded(work),
+            seed: work,
         }
     }
 
@@ -43,6 +46,17 @@ impl Streams {
             self.text.integer(0, last)
         };
         (0..n).map(draw).collect()
+    }
+
+    /// `random.choice` of so many, for what makes texts.
+    pub(super) fn choice(&mut self, count: usize) -> usize {
+        self.order.choice(count);
+        self.python.choice(count)
+    }
+
+    /// `random.shuffle` of what has lengths that were drawn: the same order for every text.
+    pub(super) fn shuffle_work<T>(&mut self, work: &mut [T]) {
+        self.order.shuffle(work);
     }
 
     /// What arrival gaps are drawn from, after everything else.

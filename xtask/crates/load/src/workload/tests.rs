@@ -176,6 +176,48 @@ proptest! {
     }
 }
 
+/// Every group of `generated-shared-prefix` small enough to draw often.
+fn shared_prefix(n: u32, ratio: f64) -> Profile {
+    let mut profile = profile(n, 16, 16, ratio);
+    profile.dataset_name = Dataset::GeneratedSharedPrefix;
+    let gsp = &mut profile.workload.gsp;
+    (gsp.num_groups, gsp.prompts_per_group) = (2, n.div_ceil(2));
+    (gsp.system_prompt_len, gsp.question_len, gsp.output_len) = (24, 16, 16);
+    gsp.range_ratio = ratio;
+    profile
+}
+
+proptest! {
+    #[test]
+    fn repeats_have_equal_lengths_and_arrivals_and_no_prompt_in_common(
+        seed in 0..10_000u32, repeat in 1..8u32, n in 2..16u32, ratio in 0.0..=1.0f64, rate in 1..100u32,
+    ) {
+        for mut profile in [profile(n, 256, 64, ratio), shared_prefix(n, ratio)] {
+            profile.seed = seed;
+            profile.request_rate = rate.to_string().parse().unwrap();
+            let tokenizer = Tokenizer::embedded();
+            let first = prepare(&profile, seed, &tokenizer).unwrap();
+            let again = prepare(&profile, seed + repeat, &tokenizer).unwrap();
+            let work = |set: &RequestSet| {
+                let of = |request: &Request| {
+                    (request.index, request.prompt_len, request.output_len, request.due)
+                };
+                set.requests().iter().map(of).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(work(&first), work(&again));
+            prop_assert_ne!(first.fingerprint(), again.fingerprint());
+            // Prompts of a few words may meet by chance.
+            let long = |set: &RequestSet| {
+                let prompts = set.requests().iter().filter(|request| 8 <= request.prompt_len);
+                prompts.map(|request| text(&request.prompt).to_owned()).collect::<Vec<_>>()
+            };
+            let known = long(&first);
+            let met = long(&again).into_iter().filter(|prompt| known.contains(prompt)).count();
+            prop_assert!(met <= known.len() / 4, "{met} of {}", known.len());
+        }
+    }
+}
+
 #[test]
 fn a_fingerprint_is_stable_and_tells_seeds_apart() {
     let set = |seed| prepare(&profile(3, 8, 8, 1.0), seed, &Tokenizer::embedded()).unwrap();

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use domain::summary::{ClientLag, ReadLag, RequestCounts, TokenCounts, TokenSource};
+use domain::metric::{Latency, Stat};
+use domain::summary::{ClientLag, LagEffect, RequestCounts, TokenCounts, TokenSource};
 use domain::timestamp::Timestamp;
 
 use super::*;
@@ -129,23 +130,21 @@ fn the_smallest_cell_that_covers_a_run_bounds_it() {
     assert_eq!(found(1025.0, 1000), None, "outside of the grid nothing is known");
 }
 
-fn lag(send_ms: f64, bound_ms: f64, late_ms: f64, clock: ClockSource) -> ClientLag {
+/// A client whose lag moved numbers so: mean TTFT by sending, p99 TTFT by writing, p99 ITL by
+/// reading.
+fn lag(sending_ms: f64, writing_ms: f64, reading_ms: f64) -> ClientLag {
+    let moved = |of, stat, ms| BTreeMap::from([(Metric::Latency(of, stat), ms)]);
     ClientLag {
         send_lag_median_ms: 0.0,
-        send_lag_p99_ms: send_ms,
-        send_lag_max_ms: send_ms,
+        send_lag_p99_ms: 40.0,
+        send_lag_max_ms: 40.0,
         cpu_share: 0.5,
         threads: Some(1),
-        reading: Some(ReadLag {
-            clock,
-            reads: 1,
-            late_median_ms: Some(0.0),
-            late_p99_ms: Some(late_ms),
-            late_max_ms: Some(late_ms),
-            merged_chunks: 0,
-            merged_bound_p99_ms: Some(bound_ms),
-            merged_bound_max_ms: Some(bound_ms),
-            write_max_ms: None,
+        reading: None,
+        effect: Some(LagEffect {
+            sending: moved(Latency::Ttft, Stat::Median, sending_ms),
+            writing: moved(Latency::Ttft, Stat::Median, writing_ms),
+            reading: moved(Latency::Itl, Stat::Median, reading_ms),
         }),
     }
 }
@@ -164,19 +163,45 @@ fn judged(client: ClientLag, rated: Rated) -> Vec<Lag> {
 #[test]
 fn the_budget_is_a_share_of_the_metric_or_the_least_whichever_is_larger() {
     // Medians are 500 and 20 ms, so 5 ms and 1 ms are allowed.
-    let clock = ClockSource::Kernel;
-    assert_eq!(judged(lag(5.0, 1.0, 9.0, clock), Rated::Yes), []);
-    assert_eq!(judged(lag(5.1, 1.0, 9.0, clock), Rated::Yes), [Lag::Sending]);
-    assert_eq!(judged(lag(5.1, 1.1, 9.0, clock), Rated::Yes), [Lag::Sending, Lag::Reading]);
+    assert_eq!(judged(lag(5.0, 5.0, 1.0), Rated::Yes), []);
+    assert_eq!(judged(lag(5.1, 5.0, 1.0), Rated::Yes), [Lag::Sending]);
+    assert_eq!(judged(lag(5.1, 5.1, 1.1), Rated::Yes), [Lag::Sending, Lag::Writing, Lag::Reading]);
 }
 
 #[test]
 fn sending_is_not_judged_where_no_rate_was_asked_for() {
-    assert_eq!(judged(lag(50.0, 0.0, 0.0, ClockSource::Kernel), Rated::No), []);
+    assert_eq!(judged(lag(50.0, 0.0, 0.0), Rated::No), []);
+    assert_eq!(judged(lag(50.0, 6.0, 0.0), Rated::No), [Lag::Writing]);
 }
 
 #[test]
-fn events_that_the_server_sent_together_are_not_the_readers_fault() {
-    assert_eq!(judged(lag(0.0, 20.0, 0.4, ClockSource::Kernel), Rated::No), []);
-    assert_eq!(judged(lag(0.0, 20.0, 8.0, ClockSource::Kernel), Rated::No), [Lag::Reading]);
+fn the_number_that_was_moved_the_furthest_is_named() {
+    let mut client = lag(6.0, 0.0, 0.0);
+    let e2e = Metric::Latency(Latency::E2e, Stat::P99);
+    let effect = client.effect.as_mut().unwrap();
+    effect.sending.insert(e2e, 80.0);
+    let mut measured = Measurement { client: Some(client), ..measured(1.0, 10) };
+    let budget = Budget { share: 0.01, at_least_ms: 1.0 };
+    let named = |measured: &Measurement| match over_budget(measured, budget, Rated::Yes)[..] {
+        [Anomaly::ClientOverBudget { metric, .. }] => metric,
+        ref other => panic!("{other:?}"),
+    };
+    // A number that the run does not have cannot be wrong.
+    assert_eq!(named(&measured), Some(Metric::Latency(Latency::Ttft, Stat::Median)));
+    measured.metrics.insert(e2e, 1_000.0);
+    assert_eq!(named(&measured), Some(e2e));
+}
+
+#[test]
+fn a_load_is_rated_where_no_request_has_to_wait_for_a_place() {
+    let profile = |rate: &str, limit| Profile {
+        request_rate: rate.parse().unwrap(),
+        max_concurrency: limit,
+        ..crate::testing::profile()
+    };
+    let prompts = crate::testing::profile().num_prompts;
+    assert_eq!(Rated::of(&profile("20", None)), Rated::Yes);
+    assert_eq!(Rated::of(&profile("20", Some(prompts))), Rated::Yes);
+    assert_eq!(Rated::of(&profile("20", Some(prompts - 1))), Rated::No);
+    assert_eq!(Rated::of(&profile("inf", None)), Rated::No);
 }

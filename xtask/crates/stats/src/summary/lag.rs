@@ -20,6 +20,7 @@ pub(super) fn of(run: &Observation<'_>) -> Option<ClientLag> {
         cpu_share: cpu_ns as f64 / run.duration_ns as f64,
         threads: run.threads,
         reading: reading(run.records),
+        effect: None,
     })
 }
 

@@ -1,13 +1,14 @@
 //! From the records of a run to its measurement.
 
 mod anomalies;
+mod effect;
 mod lag;
 
 use std::collections::BTreeMap;
 
 use domain::failure::FailureKind;
 use domain::request::RequestRecord;
-use domain::summary::{Measurement, RequestCounts, TokenCounts, TokenSource};
+use domain::summary::{ClientLag, Measurement, RequestCounts, TokenCounts, TokenSource};
 
 use crate::metrics;
 
@@ -31,10 +32,13 @@ pub fn summarise(run: &Observation<'_>) -> Measurement {
     let completed: Vec<_> = run.records.iter().filter(|record| record.completed()).collect();
     let requests = count_requests(run.records, run.asked);
     let tokens = count_tokens(&completed);
-    let client = lag::of(run);
+    let metrics = metrics::all(run.records, run.duration_ns);
+    let client = lag::of(run).map(|lag| ClientLag {
+        effect: (!completed.is_empty()).then(|| effect::of(&completed, &metrics)),
+        ..lag
+    });
     let anomalies =
         anomalies::find(&anomalies::Seen { run, completed: &completed, client: client.as_ref() });
-    let metrics = metrics::all(run.records, run.duration_ns);
     let accounting = crate::accounting::accounting(run.records);
     Measurement { requests, tokens, metrics, client, accounting, anomalies }
 }

@@ -186,6 +186,10 @@ pub const OWN: &[(&str, &str)] = &[
     ("compat", "send what another release of the tool sends, 0.4.6 to 0.5.23"),
     ("arrivals", "`constant`: equal gaps at a rate"),
     ("records", "file for the life of every request"),
+    (
+        "lag-budget",
+        "how far the client's own lag may move a number before the run is INVALID and exits 4: a share of the number or a time, whichever is larger; default `1%,1ms`",
+    ),
     ("json", "print the line of JSON instead of the block"),
 ];
 

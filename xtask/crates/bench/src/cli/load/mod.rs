@@ -14,6 +14,8 @@ use domain::profile::{Arrivals, Compat, Dataset, GroupDistribution, RequestRate}
 use load::workload::Extra;
 use stats::Slo;
 
+use crate::lag::Allowed;
+
 pub use expand::expand;
 
 /// `load`.
@@ -235,6 +237,9 @@ pub struct ResultFlags {
     /// Also write per-request records to this file (gzipped JSON lines)
     #[arg(long, value_name = "FILE")]
     pub records: Option<PathBuf>,
+    /// How far the client's own lag may move a number: SHARE,TIME, the larger counts, or `none` [default: that of the skills, 1%,1ms]
+    #[arg(long, value_name = "BUDGET")]
+    pub lag_budget: Option<Allowed>,
     /// Print the line of JSON on stdout instead of the block
     #[arg(long)]
     pub json: bool,

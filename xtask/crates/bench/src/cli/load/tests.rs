@@ -3,7 +3,7 @@ use std::ffi::OsString;
 use clap::{Command, FromArgMatches as _};
 
 use super::expand::WrongFlag;
-use super::flags::{OWN, Support, TOOL};
+use super::flags::{self, OWN, Support, TOOL};
 use super::*;
 
 fn command() -> Command {
@@ -35,6 +35,39 @@ fn the_declaration_and_the_command_line_are_one() {
     let declared = TOOL.iter().map(|flag| flag.name).chain(OWN.iter().map(|(name, _)| *name));
     let declared: Vec<_> = declared.collect();
     assert!(taken.iter().all(|name| declared.contains(name)), "{taken:?}");
+}
+
+/// The flags of the tool with their defaults, as its source has them.
+fn source() -> Vec<(&'static str, &'static str)> {
+    let text = include_str!("../../../../../../tests/fixtures/bench_serving/flags-0.5.23.tsv");
+    text.lines().map(|line| line.split_once('\t').unwrap()).collect()
+}
+
+#[test]
+fn every_flag_of_the_tool_is_the_same_or_better_or_refused_with_the_reason() {
+    let declared: Vec<_> = TOOL.iter().map(|flag| flag.name).collect();
+    let known: Vec<_> = source().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(declared, known, "all of them, in the tool's order");
+    for (flag, (_, default)) in TOOL.iter().zip(source()) {
+        let plain = match default {
+            "False" => "",
+            "float('inf')" => "inf",
+            "_DEFAULT_SGLANG_FLUSH_CACHE_TIMEOUT" => "60.0",
+            "['CPU', 'GPU']" => "CPU GPU",
+            "''" => "''",
+            text => text.trim_matches('\''),
+        };
+        assert_eq!(flag.default, plain, "{}", flag.name);
+        if let Support::Better(words) | Support::Refused(words) = flag.support {
+            assert!(!words.is_empty(), "{} says nothing", flag.name);
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_the_table_of_all_flags() {
+    let readme = include_str!("../../../../../../README.md");
+    assert!(readme.contains(&flags::table()), "`cargo xtask codegen` refreshes it");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use domain::exit::Exit;
 use domain::profile::Profile;
-use load::{Order, Progress, RequestSet, Tokenizer};
+use load::{DriveError, Order, Progress, RequestSet, Tokenizer};
 use serve::Endpoint;
 use skill::Step;
 use skill::runner::Measure;
@@ -20,6 +20,7 @@ use skill::setup::Verify;
 use crate::cli::LoadArgs;
 use crate::failure::Failure;
 use crate::inputs;
+use crate::lag::Allowed;
 use crate::signals;
 use result::{Made, Output};
 
@@ -30,7 +31,7 @@ struct Terms {
 }
 
 /// Verifies the server, sends the load, prints the block, appends the line. Exit code 4 if any
-/// request failed.
+/// request failed, or if the client's own lag moved a number by more than is allowed.
 pub async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let terms = terms()?;
     let profile = asked::profile(args)?;
@@ -62,16 +63,30 @@ pub async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let (progress, stop) = (Progress::new(requests.asked()), stops.insisted());
     load::warm_up(&order, profile.warmup_requests, &verified, stop.clone())
         .await
-        .map_err(Failure::not_measured)?;
+        .map_err(undriven)?;
     if args.pace.flush_cache {
         let within = Duration::from_secs_f64(args.pace.flush_cache_timeout);
         server::flush(args, &endpoint, &server.model, within).await?;
     }
     let drive = load::drive(&order, &verified, &progress, stop).await;
-    let drive = drive.map_err(Failure::not_measured)?;
+    let drive = drive.map_err(undriven)?;
     let told = told(args, &endpoint).await;
-    let model = &server.model;
-    Made { args, profile: &profile, requests: &requests, drive: &drive, told, model }.give(&output)
+    let allowed = args.result.lag_budget.unwrap_or(Allowed::Within(terms.measure.lag_budget));
+    let made = Made {
+        args,
+        profile: &profile,
+        requests: &requests,
+        drive: &drive,
+        told,
+        model: &server.model,
+        allowed,
+    };
+    made.give(&output)
+}
+
+fn undriven(error: DriveError) -> Failure {
+    let hint = error.hint();
+    Failure::not_measured(error).with_hint(hint)
 }
 
 /// What the server tells of itself after the run, which the tool puts into its line.

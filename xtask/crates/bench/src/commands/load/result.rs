@@ -5,9 +5,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use domain::anomaly::Anomaly;
 use domain::exit::Exit;
 use domain::framework::Backend;
 use domain::profile::{Dataset, Profile};
+use domain::summary::Measurement;
 use load::{Drive, RequestSet};
 use report::block::{BlockInput, CacheSection, Extras, block};
 use report::jsonl::{Line, Own};
@@ -17,6 +19,7 @@ use time::OffsetDateTime;
 use crate::cli::LoadArgs;
 use crate::commands::print;
 use crate::failure::Failure;
+use crate::lag::Allowed;
 
 /// Where the line of JSON goes, checked before anything is sent.
 pub(super) struct Output(PathBuf);
@@ -72,19 +75,15 @@ pub(super) struct Made<'a> {
     pub(super) told: Option<serde_json::Value>,
     /// Model id as in the requests.
     pub(super) model: &'a str,
+    /// How far the client's own lag may move a number.
+    pub(super) allowed: Allowed,
 }
 
 impl Made<'_> {
-    /// Prints and writes everything. Says whether every request completed.
+    /// Prints and writes everything. Says whether every request completed, and in time.
     pub(super) fn give(&self, output: &Output) -> Result<Exit, Failure> {
         let (args, drive) = (self.args, self.drive);
-        let measurement = stats::summarise(&Observation {
-            records: &drive.records,
-            asked: self.requests.asked(),
-            duration_ns: drive.duration_ns,
-            cpu_ns: drive.cpu_ns,
-            threads: drive.threads,
-        });
+        let measurement = self.measurement();
         let request_set = self.requests.fingerprint();
         let max_itl_ms = stats::metrics::max_itl_ms(&drive.records);
         let slos = &args.result.goodput;
@@ -130,7 +129,25 @@ impl Made<'_> {
         }
         append(&output.0, &line)?;
         let complete = measurement.requests.completed as usize == self.requests.requests().len();
-        Ok(if complete { Exit::Done } else { Exit::NotMeasured })
+        let late = measurement.anomalies.iter().filter(|one| one.is_of_the_client());
+        let late: Vec<&Anomaly> = late.collect();
+        for late in &late {
+            eprintln!("INVALID: {late}");
+        }
+        Ok(if complete && late.is_empty() { Exit::Done } else { Exit::NotMeasured })
+    }
+
+    /// What was measured, and whether the client's own lag spoilt it.
+    fn measurement(&self) -> Measurement {
+        let mut measurement = stats::summarise(&Observation {
+            records: &self.drive.records,
+            asked: self.requests.asked(),
+            duration_ns: self.drive.duration_ns,
+            cpu_ns: self.drive.cpu_ns,
+            threads: self.drive.threads,
+        });
+        measurement.anomalies.extend(self.allowed.exceeded(&measurement, self.profile));
+        measurement
     }
 
     /// Tokens that speculative decoding accepts at once; servers of SGLang tell.

@@ -14,6 +14,7 @@ use super::{Job, Raw, Yield};
 use crate::drive::engine::tokenizer;
 use crate::drive::{failed, interrupted, unrecorded};
 use crate::failure::Failure;
+use crate::lag::Allowed;
 
 /// A server empties its cache in milliseconds once nothing runs any more.
 const FLUSH_WITHIN: Duration = Duration::from_secs(30);
@@ -40,13 +41,16 @@ pub(super) async fn make(job: &Job<'_>) -> Result<Yield, StepFailure> {
     warm_up(job, &order).await?;
     let drive = load::drive(&order, job.verified, job.progress, job.stop.clone()).await;
     let drive = drive.map_err(client_failure)?;
-    let measurement = stats::summarise(&Observation {
+    let mut measurement = stats::summarise(&Observation {
         records: &drive.records,
         asked: requests.asked(),
         duration_ns: drive.duration_ns,
         cpu_ns: drive.cpu_ns,
         threads: drive.threads,
     });
+    let allowed = Allowed::Within(job.measure.lag_budget);
+    let over = allowed.exceeded(&measurement, &job.run.profile);
+    measurement.anomalies.extend(over);
     let request_set = requests.fingerprint();
     let text = block(&BlockInput {
         backend: job.backend,
