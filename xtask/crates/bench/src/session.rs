@@ -42,6 +42,9 @@ pub struct Order {
 pub struct Options {
     /// Where GPU readings come from: `auto`, `none` or a file.
     pub gpu_source: String,
+    /// The GPUs to use, if any were chosen.
+    #[serde(default)]
+    pub gpus: Option<String>,
     /// Python that has SGLang's load tool.
     pub python: Option<PathBuf>,
     /// Whether runs are compared with a baseline.
@@ -60,6 +63,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Opens the source of GPU readings, and says which of its GPUs are meant.
+    fn device(&self) -> Result<(Probe, Selection), Failure> {
+        Ok((probe_of(&self.gpu_source)?, chosen_gpus(self.gpus.as_deref())))
+    }
+
     /// What a stored baseline may do.
     pub const fn stored_may(&self) -> StoredMay {
         if self.allow_stored { StoredMay::ClearOrFail } else { StoredMay::Clear }
@@ -98,7 +106,7 @@ impl Session {
         lease_wait: Span,
         stops: Stops,
     ) -> Result<Self, Failure> {
-        let (probe, gpus) = (probe_of(&order.options.gpu_source)?, visible_gpus());
+        let (probe, gpus) = order.options.device()?;
         let subjects = lease_subjects(&probe, &gpus, plan.targets())?;
         let folder = results.new_session(now(), std::process::id())?;
         let lease = take_lease(subjects, &folder, lease_wait, &stops).await;
@@ -131,7 +139,7 @@ impl Session {
             crate::store::read_entries(&folder.journal()).map_err(Failure::not_measured)?;
         let (order, digest) = recorded_order(&recorded)?;
         let plan = planned_anew(&order, digest)?;
-        let (probe, gpus) = (probe_of(&order.options.gpu_source)?, visible_gpus());
+        let (probe, gpus) = order.options.device()?;
         // The lease first: a journal that another process still writes must not be touched.
         let subjects = lease_subjects(&probe, &gpus, plan.targets())?;
         let lease = take_lease(subjects, &folder, lease_wait, &stops).await?;
@@ -277,7 +285,7 @@ pub async fn lease_for_cleaning(
     wait: Span,
     stops: &Stops,
 ) -> Result<Lease, Failure> {
-    let (probe, gpus) = (probe_of(&order.options.gpu_source)?, visible_gpus());
+    let (probe, gpus) = order.options.device()?;
     let subjects = lease_subjects(&probe, &gpus, &order.request.targets)?;
     take_lease(subjects, folder, wait, stops).await
 }
@@ -300,8 +308,11 @@ pub fn probe_of(name: &str) -> Result<Probe, Failure> {
     Probe::open(&source).map_err(Failure::usage)
 }
 
-/// The GPUs that `CUDA_VISIBLE_DEVICES` leaves.
-pub fn visible_gpus() -> Selection {
+/// The GPUs that were chosen, else those that `CUDA_VISIBLE_DEVICES` leaves.
+pub fn chosen_gpus(chosen: Option<&str>) -> Selection {
+    if let Some(chosen) = chosen {
+        return Selection::from(chosen);
+    }
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     Selection::of_cuda_visible_devices(visible.as_deref())
 }

@@ -10,6 +10,7 @@ use crate::facts::Finding;
 use crate::failure::FailureKind;
 use crate::metric::Metric;
 use crate::names::names;
+use crate::telemetry::ThrottleReason;
 
 /// One unusual thing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -195,6 +196,31 @@ pub enum Anomaly {
         /// Its temperature before the first pair, in degrees Celsius.
         start_c: u32,
     },
+    /// A GPU reported an error while the load ran: the run does not count.
+    GpuError {
+        /// Index of the GPU, if the driver tells.
+        gpu: Option<u32>,
+        /// The error, for example `Xid 79`.
+        error: String,
+    },
+    /// Clocks of a GPU were lowered by force for a part of the run.
+    ClocksLowered {
+        /// Index of the GPU.
+        gpu: u32,
+        /// Why.
+        reason: ThrottleReason,
+        /// Share of the run, 0 to 1.
+        share: f64,
+    },
+    /// PCIe packets were sent again more often than a sound link does.
+    PcieReplays {
+        /// Index of the GPU.
+        gpu: u32,
+        /// How many.
+        count: u64,
+        /// In how many minutes.
+        minutes: f64,
+    },
     /// The session was continued after a crash; the step was done again.
     Resumed {
         /// The step that was running.
@@ -259,6 +285,9 @@ impl Anomaly {
             Self::ToolWroteNonJson { .. } => "tool-wrote-non-json",
             Self::ToolDisagrees { .. } => "tool-disagrees",
             Self::StillWarm { .. } => "still-warm",
+            Self::GpuError { .. } => "gpu-error",
+            Self::ClocksLowered { .. } => "clocks-lowered",
+            Self::PcieReplays { .. } => "pcie-replays",
             Self::Resumed { .. } => "resumed",
             Self::NotLikeForLike { .. } => "not-like-for-like",
         }
@@ -375,6 +404,20 @@ impl fmt::Display for Anomaly {
                     f,
                     "the GPU was at {temperature_c} C, where the first pair began at {start_c} C"
                 )
+            }
+            Self::GpuError { gpu, error } => {
+                let which = gpu.map_or_else(|| "a GPU".to_owned(), |gpu| format!("GPU {gpu}"));
+                write!(f, "{which} reported {error} during the run")
+            }
+            Self::ClocksLowered { gpu, reason, share } => {
+                write!(
+                    f,
+                    "clocks of GPU {gpu} were lowered for {:.2} % of the run: {reason}",
+                    share * 100.0
+                )
+            }
+            Self::PcieReplays { gpu, count, minutes } => {
+                write!(f, "GPU {gpu} sent {count} PCIe packets again in {minutes:.1} minutes")
             }
             Self::Resumed { step } => {
                 write!(f, "the session was continued after a crash in `{step}`")

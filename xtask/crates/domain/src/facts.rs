@@ -113,8 +113,12 @@ pub struct GpuFacts {
     pub retired_pages: Reading<u64>,
     /// `none`, `reset`, `reboot`, `drain-p2p` or `drain-and-reset`.
     pub recovery_action: Reading<String>,
-    /// Xid numbers in the kernel log for this card.
-    pub past_xids: Reading<Vec<u32>>,
+    /// Errors of this card in the kernel log, in its order.
+    pub past_xids: Reading<Vec<PastXid>>,
+    /// Processes that have the card open and are not among `processes`, as far as they can be
+    /// seen from here: a server that is ending, a daemon, a context that was left.
+    #[serde(default = "not_told::<Vec<GpuProcess>>")]
+    pub openers: Reading<Vec<GpuProcess>>,
     /// PCIe lanes now and at most.
     pub pcie_width: Reading<Range>,
     /// PCIe generation now and at most; links drop to 1 when idle.
@@ -135,6 +139,39 @@ pub struct GpuFacts {
     pub temperature_c: Reading<u32>,
     /// Temperature at which the card slows down, in degrees Celsius.
     pub slowdown_c: Reading<u32>,
+}
+
+/// What a field says that a record does not have, because it is older than the field.
+const fn not_told<T>() -> Reading<T> {
+    Reading::NotSupported
+}
+
+/// An error in the kernel log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "PastXidForm")]
+#[schemars(with = "PastXidForm")]
+pub struct PastXid {
+    /// Its number.
+    pub xid: u32,
+    /// How long ago it was, in s; absent where the log does not tell.
+    pub age_s: Option<u64>,
+}
+
+/// The two forms of an error: with its age, and the number alone.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum PastXidForm {
+    Number(u32),
+    Aged { xid: u32, age_s: Option<u64> },
+}
+
+impl From<PastXidForm> for PastXid {
+    fn from(form: PastXidForm) -> Self {
+        match form {
+            PastXidForm::Number(xid) => Self { xid, age_s: None },
+            PastXidForm::Aged { xid, age_s } => Self { xid, age_s },
+        }
+    }
 }
 
 /// A value and what it is measured against.
@@ -186,6 +223,24 @@ pub struct HostFacts {
     pub disk_free_bytes: Reading<u64>,
     /// Environment variables that slow GPU programs down, and their values.
     pub harmful_env: BTreeMap<String, String>,
+    /// Processes of NVIDIA's multi-process service, which puts itself between programs and GPUs.
+    #[serde(default = "not_told::<Vec<GpuProcess>>")]
+    pub mps: Reading<Vec<GpuProcess>>,
+    /// Switches between the GPUs, and whether what they need runs; not there without switches.
+    #[serde(default = "not_told::<Fabric>")]
+    pub fabric: Reading<Fabric>,
+    /// Whether only some processes of the host can be seen from here, as in a container.
+    #[serde(default = "not_told::<bool>")]
+    pub own_pid_namespace: Reading<bool>,
+}
+
+/// NVLink switches of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fabric {
+    /// How many there are.
+    pub switches: u32,
+    /// Whether the fabric manager runs; CUDA does not start on such a host without it.
+    pub manager_runs: bool,
 }
 
 /// How much a finding matters.

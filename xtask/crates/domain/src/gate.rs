@@ -66,7 +66,9 @@ impl Class {
             | Metric::TotalThroughput
             | Metric::Concurrency
             | Metric::MaxOutputTokensPerS
-            | Metric::MaxConcurrentRequests => Self::Mean,
+            | Metric::MaxConcurrentRequests
+            | Metric::EnergyPerOutputToken
+            | Metric::EnergyPerRequest => Self::Mean,
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod profile;
 pub mod request;
 pub mod summary;
 pub mod target;
+pub mod telemetry;
 pub mod timestamp;
 pub mod units;
 pub mod verdict;

@@ -31,6 +31,10 @@ pub enum Metric {
     MaxOutputTokensPerS,
     /// Most requests in flight at once.
     MaxConcurrentRequests,
+    /// Energy for each generated token.
+    EnergyPerOutputToken,
+    /// Energy for each completed request.
+    EnergyPerRequest,
     /// A statistic of one latency over all completed requests.
     Latency(Latency, Stat),
 }
@@ -191,6 +195,9 @@ impl Metric {
         Self::Latency(Latency::Itl, Stat::P99),
     ];
 
+    /// Those that only a GPU gives.
+    pub const OF_GPUS: [Self; 2] = [Self::EnergyPerOutputToken, Self::EnergyPerRequest];
+
     /// Every metric, in the order of the result block.
     pub fn all() -> impl Iterator<Item = Self> {
         let scalars = [
@@ -202,6 +209,8 @@ impl Metric {
             Self::Concurrency,
             Self::MaxOutputTokensPerS,
             Self::MaxConcurrentRequests,
+            Self::EnergyPerOutputToken,
+            Self::EnergyPerRequest,
         ];
         let latencies = Latency::ALL
             .into_iter()
@@ -269,6 +278,20 @@ impl Metric {
                 Neutral,
                 "most requests in flight: native, at one moment; Python tool, touching one second",
             ),
+            Self::EnergyPerOutputToken => (
+                "energy_per_output_token_j",
+                "Energy per output token",
+                "J",
+                Lower,
+                "energy of the GPUs from start to end of the measurement / generated tokens; only where it is valid",
+            ),
+            Self::EnergyPerRequest => (
+                "energy_per_request_j",
+                "Energy per request",
+                "J",
+                Lower,
+                "energy of the GPUs from start to end of the measurement / completed requests; only where it is valid",
+            ),
             Self::Latency(of, stat) => {
                 let (key, title) = LATENCY_NAMES[of as usize][stat as usize];
                 let better = if matches!(stat, Stat::Std) { Neutral } else { Lower };
@@ -326,7 +349,7 @@ mod tests {
         for metric in Metric::all() {
             assert_eq!(metric.key().parse(), Ok(metric));
         }
-        assert_eq!(Metric::all().count(), 8 + 24);
+        assert_eq!(Metric::all().count(), 10 + 24);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::gate::Arm;
 use crate::metric::Metric;
 use crate::names::names;
 use crate::profile::Profile;
+use crate::telemetry::Telemetry;
 use crate::timestamp::Timestamp;
 
 /// One execution of one profile against one server start.
@@ -60,6 +61,12 @@ pub struct RunSummary {
     pub metrics: BTreeMap<Metric, f64>,
     /// VRAM, where there is any.
     pub vram: Option<Vram>,
+    /// What the GPUs did while it ran, where there are any and the skill wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Telemetry>,
+    /// Tokens that the server's KV cache holds, if it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_cache_tokens: Option<u64>,
     /// Hash of the request set: equal hashes mean equal work. The Python tool does not tell.
     pub request_set: Option<String>,
     /// How well the load generator kept up; the Python tool does not tell.

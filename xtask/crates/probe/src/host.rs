@@ -7,9 +7,12 @@ use std::path::Path;
 use std::thread;
 
 use domain::facts::{
-    DriverState, Environment, GpuFacts, GpuSetup, HealthFacts, HostFacts, Reading,
+    DriverState, Environment, Fabric, GpuFacts, GpuProcess, GpuSetup, HealthFacts, HostFacts,
+    Reading,
 };
 use nix::sys::statvfs::statvfs;
+
+use crate::process;
 
 /// A file of `/proc` that says something of the host is far shorter, except on hosts with a
 /// thousand CPUs, of which the first says all.
@@ -83,6 +86,9 @@ pub(crate) fn gather(results_dir: &Path, variables: &[String]) -> HostFacts {
         shm_free_bytes: free_bytes(Path::new("/dev/shm")),
         disk_free_bytes: free_bytes(existing(results_dir)),
         harmful_env: set_variables(variables),
+        mps: Reading::Known(mps()),
+        fabric: fabric(Path::new("/dev")),
+        own_pid_namespace: own_pid_namespace(),
     }
 }
 
@@ -171,6 +177,45 @@ fn free_bytes(path: &Path) -> Reading<u64> {
 fn existing(path: &Path) -> &Path {
     let mut above = path.ancestors().filter(|path| !path.as_os_str().is_empty());
     above.find(|path| path.exists()).unwrap_or(Path::new("."))
+}
+
+/// The multi-process service's own processes. Programs that use it have another name.
+fn mps() -> Vec<GpuProcess> {
+    let told =
+        |pid| GpuProcess { pid, command: process::command(pid), used_bytes: None, ours: false };
+    process::named("nvidia-cuda-mps").into_iter().map(told).collect()
+}
+
+/// NVLink switches, each of which is a device file, and what manages them.
+fn fabric(devices: &Path) -> Reading<Fabric> {
+    let is_switch = |name: &str| {
+        let number = name.strip_prefix("nvidia-nvswitch");
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let listing = match fs::read_dir(devices) {
+        Ok(listing) => listing.filter_map(Result::ok),
+        Err(error) => return Reading::Unreadable(format!("{}: {error}", devices.display())),
+    };
+    let switches = listing.filter(|entry| entry.file_name().to_str().is_some_and(is_switch));
+    let switches = u32::try_from(switches.count()).unwrap_or(u32::MAX);
+    let manager_runs = !process::named("nv-fabricmanage").is_empty();
+    match (switches, manager_runs, own_pid_namespace()) {
+        (0, _, _) => Reading::NotSupported,
+        (_, false, Reading::Known(true)) => {
+            let reason = "the fabric manager cannot be seen from this PID namespace";
+            Reading::Unreadable(reason.to_owned())
+        }
+        (switches, manager_runs, _) => Reading::Known(Fabric { switches, manager_runs }),
+    }
+}
+
+/// Whether this is another PID namespace than the host's first, whose number the kernel fixes.
+fn own_pid_namespace() -> Reading<bool> {
+    const FIRST: &str = "pid:[4026531836]";
+    match fs::read_link("/proc/self/ns/pid") {
+        Ok(name) => Reading::Known(name != Path::new(FIRST)),
+        Err(error) => Reading::Unreadable(format!("/proc/self/ns/pid: {error}")),
+    }
 }
 
 fn set_variables(names: &[String]) -> BTreeMap<String, String> {

@@ -8,9 +8,12 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
+use domain::facts::PastXid;
 use nix::fcntl::OFlag;
 use nix::libc;
+use nix::time::{ClockId, clock_gettime};
 
 /// The kernel gives out one record a read; its longest is shorter than this.
 const RECORD_BYTES: usize = 16 << 10;
@@ -25,6 +28,8 @@ const FALLEN_OFF_THE_BUS: u32 = 79;
 #[derive(Debug)]
 pub(crate) struct KernelLog {
     lines: Vec<String>,
+    /// When it was read, in µs since the host was started, which is the clock of the log.
+    read_us: Option<u64>,
 }
 
 impl KernelLog {
@@ -55,16 +60,31 @@ impl KernelLog {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { lines })
+        Ok(Self { lines, read_us: since_start_us() })
     }
 
-    /// The Xid numbers of the card at this PCI address, in the order of the log.
-    pub(crate) fn xids_of(&self, bus_id: &str) -> Result<Vec<u32>, String> {
+    /// The Xids of the card at this PCI address, in the order of the log.
+    pub(crate) fn xids_of(&self, bus_id: &str) -> Result<Vec<PastXid>, String> {
         let card =
             Address::parse(bus_id).ok_or_else(|| format!("strange PCI address `{bus_id}`"))?;
-        let xids = self.lines.iter().filter_map(|line| xid(line));
-        Ok(xids.filter(|(address, _)| *address == card).map(|(_, xid)| xid).collect())
+        let xids = self.lines.iter().filter_map(|line| {
+            let (address, xid) = xid(line)?;
+            let age_us = self.read_us.zip(logged_us(line)).map(|(now, at)| now.saturating_sub(at));
+            let age_s = age_us.map(|us| us / 1_000_000);
+            (address == card).then_some(PastXid { xid, age_s })
+        });
+        Ok(xids.collect())
     }
+}
+
+/// The time of a record, which begins with `priority,number,µs,flags;`.
+fn logged_us(line: &str) -> Option<u64> {
+    line.split_once(';')?.0.split(',').nth(2)?.parse().ok()
+}
+
+fn since_start_us() -> Option<u64> {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).ok()?;
+    u64::try_from(Duration::from(time).as_micros()).ok()
 }
 
 /// A PCI address without its function, which is 0 for every GPU.
@@ -115,15 +135,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("kmsg");
         std::fs::write(&file, text).unwrap();
-        KernelLog::read_from(&file).unwrap()
+        KernelLog { read_us: Some(95_612_450), ..KernelLog::read_from(&file).unwrap() }
+    }
+
+    fn past(xid: u32, age_s: u64) -> PastXid {
+        PastXid { xid, age_s: Some(age_s) }
     }
 
     #[test]
     fn each_card_gets_its_own_xids() {
         let log = log(LOG);
-        assert_eq!(log.xids_of("00000000:00:06.0"), Ok(vec![31, 79]));
-        assert_eq!(log.xids_of("00000000:18:00.0"), Ok(vec![63]));
-        assert_eq!(log.xids_of("00000001:00:06.0"), Ok(vec![48]));
+        assert_eq!(log.xids_of("00000000:00:06.0"), Ok(vec![past(31, 4), past(79, 3)]));
+        assert_eq!(log.xids_of("00000000:18:00.0"), Ok(vec![past(63, 4)]));
+        assert_eq!(log.xids_of("00000001:00:06.0"), Ok(vec![past(48, 4)]));
         assert_eq!(log.xids_of("00000000:5E:00.0"), Ok(vec![]));
     }
 

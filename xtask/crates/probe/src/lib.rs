@@ -5,14 +5,15 @@
 //! `sequencer`'s judgement, and it changes no setting of any device. A value that cannot be had
 //! says why.
 
+mod errors;
 mod host;
 mod kernel_log;
 pub mod lease;
 mod nvml;
 mod process;
+mod sampler;
 mod script;
 mod selection;
-pub mod vram;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,14 +22,15 @@ use std::sync::Arc;
 use domain::facts::{DriverState, HealthFacts, Reading};
 use domain::units::Memory;
 
+pub use errors::{ErrorWatch, ErrorWatchError, GpuError};
 pub use host::{Here, environment, here};
 pub use lease::{Claim, Holder, Lease, LeaseError, Leases};
+pub use sampler::{Sampler, SamplerError, SamplerReport, SamplerSpec};
 pub use selection::{NoSuchGpu, Selection};
-pub use vram::{GpuSample, VramReport, VramSampler};
 
 use nvml::Nvml;
+use sampler::Reader;
 use script::Script;
-use vram::Reader;
 
 /// Where GPU readings come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +41,9 @@ pub enum Source {
     None,
     /// A JSON file of [`HealthFacts`], or of several under `readings`: one is given out for each
     /// time of gathering and the last is kept. `vram_mib` is a list of MiB in use, one for each
-    /// sample. This is the GPU of tests and demonstrations.
+    /// sample; `telemetry` is a list of [`domain::telemetry::Quantities`] for the same, of which
+    /// the last is kept, and `live_xids` are errors that come while a load runs. This is the GPU
+    /// of tests and demonstrations.
     Script(PathBuf),
 }
 
@@ -149,7 +153,7 @@ impl Probe {
     ///
     /// A selected GPU is not there.
     pub fn vram_used(&self, gpus: &Selection) -> Result<Option<Reading<Memory>>, NoSuchGpu> {
-        Ok(self.reader(gpus)?.map(|mut reader| vram::total(&reader.read())))
+        Ok(self.reader(gpus)?.map(|reader| reader.used()))
     }
 
     /// A reader of the selected GPUs' memory, or `None` where there are no GPUs.

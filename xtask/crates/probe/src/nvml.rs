@@ -3,7 +3,13 @@
 //! Only what a healthy card, a card of another class or an old driver can refuse is left missing,
 //! and each missing value says which of the two it is: not there, or there and unreadable.
 
-use domain::facts::{DriverState, GpuFacts, GpuProcess, Range, Reading};
+pub(crate) mod errors;
+mod quantities;
+
+use std::path::Path;
+
+use domain::facts::{DriverState, GpuFacts, GpuProcess, PastXid, Range, Reading};
+use domain::telemetry::ThrottleReason;
 use domain::units::Memory;
 use nvml_wrapper::Device;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
@@ -13,7 +19,7 @@ use nvml_wrapper::enum_wrappers::device::{
 };
 use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::error::NvmlError;
-use nvml_wrapper::struct_wrappers::device::ProcessInfo;
+use nvml_wrapper::struct_wrappers::device::{FieldValueSample, MemoryInfo, ProcessInfo};
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id::{
     NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, NVML_FI_DEV_REMAPPED_FAILURE,
@@ -95,9 +101,10 @@ impl Nvml {
 
     /// Memory in use on a GPU: one call of some microseconds.
     pub(crate) fn memory_used(&self, gpu: &Chosen) -> Reading<Memory> {
-        let device = self.library.device_by_index(gpu.index);
-        let info = device.and_then(|device| device.memory_info());
-        reading(info.map(|info| Memory::from_bytes(info.used)))
+        match self.library.device_by_index(gpu.index) {
+            Ok(device) => part(&memory(&device), |memory| Memory::from_bytes(memory.used)),
+            Err(error) => reading(Err(error)),
+        }
     }
 }
 
@@ -128,7 +135,9 @@ fn facts(
     log: &Result<KernelLog, String>,
     ours: &[u32],
 ) -> GpuFacts {
-    let memory = reading(device.memory_info());
+    let memory = memory(device);
+    let processes = processes(device, ours);
+    let openers = openers(device, &processes);
     let mig = reading(device.mig_mode());
     let ecc = reading(device.is_ecc_enabled());
     let remapping = Remapping::read(device);
@@ -139,7 +148,7 @@ fn facts(
         name: device.name().unwrap_or_else(|error| format!("unknown ({error})")),
         vram_total_bytes: part(&memory, |info| info.total),
         vram_used_bytes: part(&memory, |info| info.used),
-        processes: processes(device, ours),
+        processes,
         display_active: reading(device.is_display_active()),
         compute_mode: reading(device.compute_mode().map(compute_mode)),
         mig_enabled: part(&mig, |mode| mode.current != 0),
@@ -155,6 +164,7 @@ fn facts(
         retired_pages: retired_pages(device),
         recovery_action: remapping.recovery,
         past_xids: xids(device, log),
+        openers,
         pcie_width: range(device.current_pcie_link_width(), device.max_pcie_link_width()),
         pcie_generation: range(device.current_pcie_link_gen(), device.max_pcie_link_gen()),
         pcie_replays: reading(device.pcie_replay_counter().map(u64::from)),
@@ -169,6 +179,11 @@ fn facts(
         temperature_c: reading(device.temperature(TemperatureSensor::Gpu)),
         slowdown_c: reading(device.temperature_threshold(TemperatureThreshold::Slowdown)),
     }
+}
+
+/// Memory of a card.
+fn memory(device: &Device<'_>) -> Reading<MemoryInfo> {
+    reading(device.memory_info())
 }
 
 /// Facts of a card that does not answer.
@@ -198,6 +213,7 @@ fn silent(gpu: &Chosen, reason: &str) -> GpuFacts {
         retired_pages: no(reason),
         recovery_action: no(reason),
         past_xids: no(reason),
+        openers: no(reason),
         pcie_width: no(reason),
         pcie_generation: no(reason),
         pcie_replays: no(reason),
@@ -235,20 +251,22 @@ fn compute_mode(mode: ComputeMode) -> String {
     name.to_owned()
 }
 
+/// The bits of NVML, in their order.
+const NAMES: [(ThrottleReasons, ThrottleReason); 9] = [
+    (ThrottleReasons::GPU_IDLE, ThrottleReason::GpuIdle),
+    (ThrottleReasons::APPLICATIONS_CLOCKS_SETTING, ThrottleReason::ApplicationsClocksSetting),
+    (ThrottleReasons::SW_POWER_CAP, ThrottleReason::SwPowerCap),
+    (ThrottleReasons::HW_SLOWDOWN, ThrottleReason::HwSlowdown),
+    (ThrottleReasons::SYNC_BOOST, ThrottleReason::SyncBoost),
+    (ThrottleReasons::SW_THERMAL_SLOWDOWN, ThrottleReason::SwThermalSlowdown),
+    (ThrottleReasons::HW_THERMAL_SLOWDOWN, ThrottleReason::HwThermalSlowdown),
+    (ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN, ThrottleReason::HwPowerBrakeSlowdown),
+    (ThrottleReasons::DISPLAY_CLOCK_SETTING, ThrottleReason::DisplayClockSetting),
+];
+
 fn throttle_reasons(reasons: ThrottleReasons) -> Vec<String> {
-    const NAMES: [(ThrottleReasons, &str); 9] = [
-        (ThrottleReasons::GPU_IDLE, "gpu-idle"),
-        (ThrottleReasons::APPLICATIONS_CLOCKS_SETTING, "applications-clocks-setting"),
-        (ThrottleReasons::SW_POWER_CAP, "sw-power-cap"),
-        (ThrottleReasons::HW_SLOWDOWN, "hw-slowdown"),
-        (ThrottleReasons::SYNC_BOOST, "sync-boost"),
-        (ThrottleReasons::SW_THERMAL_SLOWDOWN, "sw-thermal-slowdown"),
-        (ThrottleReasons::HW_THERMAL_SLOWDOWN, "hw-thermal-slowdown"),
-        (ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN, "hw-power-brake-slowdown"),
-        (ThrottleReasons::DISPLAY_CLOCK_SETTING, "display-clock-setting"),
-    ];
     let given = NAMES.iter().filter(|(reason, _)| reasons.contains(*reason));
-    given.map(|(_, name)| (*name).to_owned()).collect()
+    given.map(|(_, name)| name.to_string()).collect()
 }
 
 /// Processes of all kinds, each once with the most memory that is told of it.
@@ -310,11 +328,16 @@ impl Remapping {
     }
 }
 
-/// One field, asked for alone: the driver gives answers of several under translated ids.
+/// One field, asked for alone.
 fn field(device: &Device<'_>, id: u32) -> Reading<u64> {
     let answer = device.field_values_for(&[FieldId(id)]);
     let first = answer.and_then(|mut values| values.pop().unwrap_or(Err(NvmlError::NoData)));
-    match reading(first.and_then(|sample| sample.value)) {
+    value_of(id, first)
+}
+
+/// The value of a field. The id that is in the answer may be a translated one.
+fn value_of(id: u32, answer: Result<FieldValueSample, NvmlError>) -> Reading<u64> {
+    match reading(answer.and_then(|sample| sample.value)) {
         Reading::Known(SampleValue::U32(value)) => Reading::Known(value.into()),
         Reading::Known(SampleValue::U64(value)) => Reading::Known(value),
         Reading::Known(SampleValue::I64(value)) => match u64::try_from(value) {
@@ -353,7 +376,23 @@ fn retired_pages(device: &Device<'_>) -> Reading<u64> {
     Reading::Known(pages)
 }
 
-fn xids(device: &Device<'_>, log: &Result<KernelLog, String>) -> Reading<Vec<u32>> {
+/// Processes that have the card open without being told of by the driver.
+fn openers(device: &Device<'_>, told: &Reading<Vec<GpuProcess>>) -> Reading<Vec<GpuProcess>> {
+    let minor = match reading(device.minor_number()) {
+        Reading::Known(minor) => minor,
+        Reading::NotSupported => return Reading::NotSupported,
+        Reading::Unreadable(reason) => return Reading::Unreadable(reason),
+    };
+    let known = |pid| told.known().is_some_and(|all| all.iter().any(|one| one.pid == pid));
+    let own = std::process::id();
+    let holders = process::holders(Path::new(&format!("/dev/nvidia{minor}")));
+    let others = holders.into_iter().filter(|pid| *pid != own && !known(*pid));
+    let told =
+        |pid| GpuProcess { pid, command: process::command(pid), used_bytes: None, ours: false };
+    Reading::Known(others.map(told).collect())
+}
+
+fn xids(device: &Device<'_>, log: &Result<KernelLog, String>) -> Reading<Vec<PastXid>> {
     let log = match log {
         Ok(log) => log,
         Err(reason) => return Reading::Unreadable(reason.clone()),
@@ -410,7 +449,7 @@ mod tests {
     #[test]
     fn every_throttle_reason_has_a_name_that_the_skill_knows() {
         let names = throttle_reasons(ThrottleReasons::all());
-        let known = skill::health::ThrottleReason::ALL.map(|reason| reason.as_str().to_owned());
+        let known: Vec<_> = ThrottleReason::ALL.iter().map(ToString::to_string).collect();
         assert_eq!(names, known);
         assert_eq!(throttle_reasons(ThrottleReasons::empty()), Vec::<String>::new());
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use domain::facts::{GpuFacts, HealthFacts, Reading};
+use domain::telemetry::{Quantities, ThrottleReason};
 use domain::units::Memory;
 use serde::Deserialize;
 
@@ -19,6 +20,8 @@ const SCRIPT_BYTES: u64 = 16 << 20;
 pub(crate) struct Script {
     readings: Vec<HealthFacts>,
     vram: Vec<Memory>,
+    telemetry: Vec<Quantities>,
+    live_xids: Vec<u32>,
     next: Mutex<Next>,
 }
 
@@ -27,6 +30,7 @@ pub(crate) struct Script {
 struct Next {
     reading: usize,
     vram: usize,
+    telemetry: usize,
 }
 
 /// The two forms of the file.
@@ -36,6 +40,10 @@ struct Several {
     readings: Vec<HealthFacts>,
     #[serde(default)]
     vram_mib: Vec<u64>,
+    #[serde(default)]
+    telemetry: Vec<Quantities>,
+    #[serde(default)]
+    live_xids: Vec<u32>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +52,10 @@ struct Single {
     facts: HealthFacts,
     #[serde(default)]
     vram_mib: Vec<u64>,
+    #[serde(default)]
+    telemetry: Vec<Quantities>,
+    #[serde(default)]
+    live_xids: Vec<u32>,
 }
 
 impl Script {
@@ -63,15 +75,16 @@ impl Script {
     fn parse(text: &str) -> Result<Self, serde_json::Error> {
         // Which form it is decides which errors are worth telling.
         let any: serde_json::Value = serde_json::from_str(text)?;
-        let (readings, vram_mib) = if any.get("readings").is_some() {
-            let several: Several = serde_json::from_str(text)?;
-            (several.readings, several.vram_mib)
+        let script = if any.get("readings").is_some() {
+            serde_json::from_str::<Several>(text)?
         } else {
-            let single: Single = serde_json::from_str(text)?;
-            (vec![single.facts], single.vram_mib)
+            let Single { facts, vram_mib, telemetry, live_xids } = serde_json::from_str(text)?;
+            Several { readings: vec![facts], vram_mib, telemetry, live_xids }
         };
+        let Several { readings, vram_mib, telemetry, live_xids } = script;
         let vram = vram_mib.into_iter().map(Memory::from_mib).collect();
-        Ok(Self { readings, vram, next: Mutex::new(Next { reading: 0, vram: 0 }) })
+        let next = Mutex::new(Next { reading: 0, vram: 0, telemetry: 0 });
+        Ok(Self { readings, vram, telemetry, live_xids, next })
     }
 
     /// The next reading, as if it had been gathered.
@@ -113,6 +126,37 @@ impl Script {
         Reading::Known(sample)
     }
 
+    /// The next sample of everything: of the list, of which the last is kept, else what the
+    /// current reading tells. Memory in use has a list of its own.
+    pub(crate) fn next_quantities(&self, gpus: &Selection) -> Quantities {
+        let used = self.next_vram(gpus);
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = match self.telemetry.len().checked_sub(1) {
+            Some(last) => {
+                let at = next.telemetry.min(last);
+                next.telemetry = at + 1;
+                self.telemetry[at].clone()
+            }
+            None => {
+                let facts = &self.readings[self.clamp(next.reading)];
+                let gpus = select(&facts.gpus, gpus).unwrap_or_default();
+                gpus.first().map_or(Quantities::NONE, at_rest)
+            }
+        };
+        let listed = !self.vram.is_empty() || told.used_mib == Reading::NotSupported;
+        let used = || match used {
+            Reading::Known(memory) => Reading::Known(memory.mib()),
+            Reading::NotSupported => Reading::NotSupported,
+            Reading::Unreadable(reason) => Reading::Unreadable(reason),
+        };
+        if listed { Quantities { used_mib: used(), ..told } } else { told }
+    }
+
+    /// Errors that come while a load runs.
+    pub(crate) fn live_xids(&self) -> &[u32] {
+        &self.live_xids
+    }
+
     /// Whether every sample of the list was given out.
     #[cfg(test)]
     pub(crate) fn is_played(&self) -> bool {
@@ -129,6 +173,29 @@ fn select(gpus: &[GpuFacts], selection: &Selection) -> Result<Vec<GpuFacts>, NoS
     let uuids: Vec<_> = gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
     let positions = selection.positions(&uuids)?;
     Ok(positions.into_iter().map(|position| gpus[position].clone()).collect())
+}
+
+/// What the facts of a card tell of the quantities that change.
+fn at_rest(gpu: &GpuFacts) -> Quantities {
+    fn of<T>(reading: &Reading<T>, pick: impl FnOnce(&T) -> u64) -> Reading<u64> {
+        match reading {
+            Reading::Known(value) => Reading::Known(pick(value)),
+            Reading::NotSupported => Reading::NotSupported,
+            Reading::Unreadable(reason) => Reading::Unreadable(reason.clone()),
+        }
+    }
+    let reasons = gpu.throttle_reasons.known();
+    let named = |names: &Vec<String>| {
+        names.iter().filter_map(|name| ThrottleReason::named(name)).collect::<Vec<_>>()
+    };
+    Quantities {
+        sm_clock_mhz: of(&gpu.sm_clock_mhz, |clock| clock.now),
+        temperature_c: of(&gpu.temperature_c, |degrees| u64::from(*degrees)),
+        throttle_reasons: reasons
+            .map_or(Reading::NotSupported, |names| Reading::Known(named(names))),
+        pcie_replays: gpu.pcie_replays.clone(),
+        ..Quantities::NONE
+    }
 }
 
 fn used(gpus: &[GpuFacts]) -> Reading<Memory> {

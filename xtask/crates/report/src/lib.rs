@@ -21,6 +21,7 @@ pub mod peers;
 pub mod run_report;
 pub mod session;
 pub mod table;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod text;

@@ -186,12 +186,16 @@ fn key_numbers(run: &RunSummary) -> String {
     let number = |metric: Metric| {
         format!("{} {}", readable_or_unknown(run.metric(metric)), metric.card().unit)
     };
-    format!(
+    let mut text = format!(
         "{}, {}, mean TTFT {}",
         number(Metric::RequestThroughput),
         number(Metric::OutputThroughput),
         number(Metric::Latency(Latency::Ttft, Stat::Mean)),
-    )
+    );
+    text.extend(run.vram.map(|vram| format!(", VRAM peak {} MiB", vram.peak_mib)));
+    let energy = run.telemetry.as_ref().and_then(crate::telemetry::short);
+    text.extend(energy.map(|energy| format!(", {energy}")));
+    text
 }
 
 fn looked(pair: u32, decided: bool, judgement: &Judgement) -> String {

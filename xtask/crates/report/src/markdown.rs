@@ -48,6 +48,7 @@ pub fn markdown(session: &SessionView) -> String {
         verdicts(session),
         results(session),
         waits(session),
+        gpus(session),
         anomalies(session),
         environments(session),
     ];
@@ -196,6 +197,27 @@ fn waits(session: &SessionView) -> String {
         "Max send lag (ms)",
     ];
     section("Sent later than due", &table(&header, &rows))
+}
+
+/// What the GPUs did in each run, to be opened by whoever wants to know.
+fn gpus(session: &SessionView) -> String {
+    let told = session.runs.iter().filter_map(|run| {
+        let summary = &run.summary;
+        let lines = crate::telemetry::of_run(summary);
+        let title = format!("{} {} #{}", summary.framework, summary.profile.name, summary.repeat);
+        let items = lines.lines().map(|line| line.trim_start_matches("- "));
+        let items: String = items.map(|line| format!("  - {}\n", cell(line))).collect();
+        (!lines.is_empty()).then(|| format!("- {}\n{items}", cell(&title)))
+    });
+    let told: Vec<_> = told.collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    let mut text: String = told.iter().take(MOST_ROWS).map(String::as_str).collect();
+    if let Some(more) = told.len().checked_sub(MOST_ROWS).filter(|more| 0 < *more) {
+        text.push_str(&format!("\n… and {more} more\n"));
+    }
+    details("GPUs", &text)
 }
 
 /// Anomalies, and what the health checks said.

@@ -10,8 +10,9 @@ use crate::text::one_line;
 /// Longest value in the report, in characters: names come from servers.
 const LONGEST: usize = 200;
 
-/// Fills in a template line by line; a value that is not known reads `n/a`. How far the numbers may
-/// be from the truth follows, where it is certified.
+/// Fills in a template line by line; a value that is not known reads `n/a`. What the GPUs did
+/// follows, where they were watched, and how far the numbers may be from the truth, where that is
+/// certified.
 ///
 /// # Errors
 ///
@@ -21,6 +22,7 @@ pub fn render(template: &[String], run: &RunSummary) -> Result<String, TemplateE
     let value = |name: &str| name.parse().ok().map(|field| one_line(&value(field, run), LONGEST));
     let lines = template.iter().map(|line| Ok(fill(line, value)? + "\n"));
     let mut text: String = lines.collect::<Result<_, TemplateError>>()?;
+    text.push_str(&crate::telemetry::of_run(run));
     text.extend(run.error_bound.as_ref().map(crate::certificate::bound));
     Ok(text)
 }

@@ -100,6 +100,8 @@ pub(crate) fn run() -> RunSummary {
         tokens: tokens(),
         metrics: metrics(),
         vram: Some(Vram { before_mib: 10, peak_mib: 2048, after_mib: 12 }),
+        telemetry: None,
+        kv_cache_tokens: None,
         request_set: Some("ab12".to_owned()),
         client: Some(lag()),
         accounting: None,

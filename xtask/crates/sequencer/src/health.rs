@@ -9,6 +9,7 @@ mod host;
 mod tally;
 
 use std::fmt;
+use std::time::Duration;
 
 use domain::facts::{DriverState, Finding, HealthFacts, Severity};
 use domain::target::Target;
@@ -97,8 +98,11 @@ const PASSING: [&str; 7] = [
     "foreign_processes",
     "throttling",
     "slowdown_margin",
-    "start_temperature",
+    START_TEMPERATURE,
 ];
+
+/// Key of the check that a card is given time for.
+const START_TEMPERATURE: &str = "start_temperature";
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,6 +141,20 @@ pub fn judge(facts: &HealthFacts, limits: &CheckGpu, device: Wanted) -> Result<H
     }
     let evidence = Evidence::earned(subjects(facts, device).join(","));
     Ok(Healthy { evidence, findings, passed })
+}
+
+/// For how long, from the first look on, it makes sense to look again: a trouble may pass by
+/// itself, or the card is warm and cools down. `None` where nothing is to be waited for.
+pub fn worth_waiting(judged: &Result<Healthy, Unfit>, limits: &CheckGpu) -> Option<Duration> {
+    let warm =
+        |finding: &Finding| finding.check == START_TEMPERATURE && Severity::Info < finding.severity;
+    let cooling = limits.checks.start_temperature.as_ref().map(|limit| limit.wait.0);
+    match judged {
+        Ok(healthy) => cooling.filter(|_| healthy.findings.iter().any(warm)),
+        Err(unfit) if !unfit.may_pass() => None,
+        Err(unfit) if unfit.fatal().all(warm) => cooling,
+        Err(_) => Some(limits.settle.0),
+    }
 }
 
 /// What the judgement is about, sorted: the GPUs' UUIDs, or `host:<name>` for a target on the
@@ -182,8 +200,9 @@ fn judge_gpus(facts: &HealthFacts, limits: &CheckGpu, tally: &mut Tally) {
         }
         Err(_) => Answer::Unreadable(format!("strange CUDA version `{cuda}`")),
     });
+    host::judge_for_gpus(&facts.host, &limits.checks, tally);
     for gpu in &facts.gpus {
-        gpu::judge(gpu, &facts.gpus, &limits.checks, tally);
+        gpu::judge(gpu, facts, &limits.checks, tally);
     }
 }
 

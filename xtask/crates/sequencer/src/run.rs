@@ -1,5 +1,6 @@
 //! Does the run's result count? A pure judgement of what was measured.
 
+use domain::anomaly::Anomaly;
 use domain::metric::Metric;
 use domain::summary::Measurement;
 
@@ -29,6 +30,9 @@ pub enum NotCounted {
     /// The load client lagged: its numbers say more of itself than of the server.
     #[error("{0}")]
     ClientLate(String),
+    /// A GPU reported an error: nobody knows what it did to the numbers.
+    #[error("{0}")]
+    GpuFailed(String),
     /// A metric that every run must have could not be known.
     #[error("could not be known: {metrics}")]
     MetricsMissing {
@@ -58,6 +62,10 @@ pub fn judge(
     if let Some(late) = late {
         return Err(NotCounted::ClientLate(late.to_string()));
     }
+    let is_failure = |anomaly: &&Anomaly| matches!(anomaly, Anomaly::GpuError { .. });
+    if let Some(failure) = measurement.anomalies.iter().find(is_failure) {
+        return Err(NotCounted::GpuFailed(failure.to_string()));
+    }
     let missing = key_metrics.iter().filter(|metric| !measurement.metrics.contains_key(metric));
     let missing: Vec<_> = missing.map(|metric| metric.key()).collect();
     if !missing.is_empty() {
@@ -70,7 +78,7 @@ pub fn judge(
 mod tests {
     use std::collections::BTreeMap;
 
-    use domain::anomaly::{Anomaly, Lag};
+    use domain::anomaly::Lag;
     use domain::failure::FailureKind;
     use domain::summary::{RequestCounts, TokenCounts, TokenSource};
 
@@ -128,6 +136,14 @@ mod tests {
             refused,
             @"the load client was late in reading: it may have moved duration by 7.50 ms, where 1.00 ms are allowed"
         );
+    }
+
+    #[test]
+    fn a_run_in_which_a_gpu_failed_does_not_count() {
+        let failure = Anomaly::GpuError { gpu: Some(0), error: "Xid 31".to_owned() };
+        let measurement = Measurement { anomalies: vec![failure], ..measurement(4, &[]) };
+        let refused = judge("run", &measurement, &[]).unwrap_err();
+        insta::assert_snapshot!(refused, @"GPU 0 reported Xid 31 during the run");
     }
 
     #[test]

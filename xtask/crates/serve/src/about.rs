@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::facts::ServerFacts;
+use domain::framework::Framework;
 use serde_json::Value;
 
 use crate::control::Endpoint;
@@ -39,6 +41,21 @@ pub(crate) async fn about(
 pub async fn told(endpoint: &Endpoint, path: &str, within: Duration) -> Option<Value> {
     let answer = endpoint.get(path, within).await.ok()?;
     answer.is_ok().then(|| answer.json()).flatten()
+}
+
+/// Tokens that the server's KV cache holds, if its resolved arguments tell.
+pub fn kv_cache_tokens(server: &ServerFacts) -> Option<u64> {
+    let of = |name: &str| {
+        let named = |key: &str| key.rsplit('.').next() == Some(name);
+        let told = server.resolved.iter().find(|(key, _)| named(key));
+        told.and_then(|(_, value)| value.as_u64())
+    };
+    match server.framework {
+        Framework::Sglang => of("max_total_num_tokens"),
+        Framework::Vllm => of("num_gpu_blocks")?.checked_mul(of("block_size")?),
+        Framework::LlamaCpp => of("n_ctx")?.checked_mul(of("total_slots")?),
+        Framework::Ollama | Framework::Openai | Framework::Sim => None,
+    }
 }
 
 /// Enters numbers, flags and short texts under their dotted names. Lists and long texts, such as

@@ -27,7 +27,7 @@ mod rungs;
 mod stop;
 mod threads;
 
-pub use about::told;
+pub use about::{kv_cache_tokens, told};
 pub use classify::{LogCause, LogClass};
 pub use control::{Endpoint, EndpointError, check_url};
 pub use frameworks::{CannotLaunch, Command, ScriptFile, command};

@@ -50,6 +50,7 @@ pub(crate) fn facts(load: Load) -> GpuFacts {
         retired_pages: Reading::NotSupported,
         recovery_action: Reading::Known("none".to_owned()),
         past_xids: Reading::Known(Vec::new()),
+        openers: Reading::Known(Vec::new()),
         pcie_width: Reading::Known(Range { now: 16, full: 16 }),
         pcie_generation: Reading::Known(Range { now: if busy { 4 } else { 1 }, full: 4 }),
         pcie_replays: Reading::Known(0),

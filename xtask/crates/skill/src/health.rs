@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use domain::facts::Severity;
+pub use domain::telemetry::ThrottleReason;
 use domain::units::{Celsius, Memory, Percent, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,10 @@ checks! {
     Gpu {
         /// The newest CUDA version that the driver serves.
         cuda: CudaAtLeast,
+        /// The fabric manager runs, where GPUs are joined by switches.
+        fabric: Must,
+        /// NVIDIA's multi-process service, which puts itself between programs and GPUs.
+        mps: Must,
         /// The card answers at all; one that is lost or needs a reset does not.
         answers: Must,
         /// Processes on the card that servegate did not start.
@@ -165,7 +170,7 @@ checks! {
         /// The temperature's distance from where the card slows down.
         slowdown_margin: CelsiusAtLeast,
         /// The temperature at the start, so that no framework inherits another's heat.
-        start_temperature: CelsiusAtMost,
+        start_temperature: StartTemperature,
     }
     Host {
         /// Load average over one minute, as a share of the CPUs.
@@ -270,11 +275,13 @@ limits! {
         /// How much less than that matters.
         severity: Severity,
     }
-    /// A temperature with a highest value.
-    CelsiusAtMost {
+    /// How warm the card may be at the start.
+    StartTemperature {
         /// The highest value that passes.
         most: Celsius,
-        /// How much more than that matters.
+        /// How long a warmer card is waited for to cool down.
+        wait: Span,
+        /// How much it matters that it is still warmer then.
         severity: Severity,
     }
     /// The CUDA version that the driver must serve.
@@ -340,6 +347,8 @@ limits! {
         fatal: Vec<u32>,
         /// Xid numbers that are a warning.
         warn: Vec<u32>,
+        /// An error of the first list that is longer ago than this is a warning.
+        recent: Span,
     }
     /// Which reasons for reduced clocks matter. One that is in neither list is normal.
     Throttling {
@@ -361,65 +370,6 @@ limits! {
         variables: Vec<String>,
         /// How much it matters that one is set.
         severity: Severity,
-    }
-}
-
-/// Why clocks are reduced, as NVML tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ThrottleReason {
-    /// Nothing runs.
-    GpuIdle,
-    /// Clocks were set by an administrator or a program.
-    ApplicationsClocksSetting,
-    /// The power limit is reached.
-    SwPowerCap,
-    /// The hardware halves the clocks, for heat or power.
-    HwSlowdown,
-    /// Clocks follow the slowest card of a group.
-    SyncBoost,
-    /// The driver lowers the clocks for heat.
-    SwThermalSlowdown,
-    /// The hardware lowers the clocks for heat.
-    HwThermalSlowdown,
-    /// The power supply asks for less.
-    HwPowerBrakeSlowdown,
-    /// A display needs other clocks.
-    DisplayClockSetting,
-}
-
-impl ThrottleReason {
-    /// Every reason, in the order of NVML's bits.
-    pub const ALL: [Self; 9] = [
-        Self::GpuIdle,
-        Self::ApplicationsClocksSetting,
-        Self::SwPowerCap,
-        Self::HwSlowdown,
-        Self::SyncBoost,
-        Self::SwThermalSlowdown,
-        Self::HwThermalSlowdown,
-        Self::HwPowerBrakeSlowdown,
-        Self::DisplayClockSetting,
-    ];
-
-    /// The name in skills and facts.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::GpuIdle => "gpu-idle",
-            Self::ApplicationsClocksSetting => "applications-clocks-setting",
-            Self::SwPowerCap => "sw-power-cap",
-            Self::HwSlowdown => "hw-slowdown",
-            Self::SyncBoost => "sync-boost",
-            Self::SwThermalSlowdown => "sw-thermal-slowdown",
-            Self::HwThermalSlowdown => "hw-thermal-slowdown",
-            Self::HwPowerBrakeSlowdown => "hw-power-brake-slowdown",
-            Self::DisplayClockSetting => "display-clock-setting",
-        }
-    }
-
-    /// The reason with this name, if it is a known one.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
 }
 
@@ -554,14 +504,5 @@ mod tests {
         for text in ["12", "12.", "+1.0", "12.4.1", ""] {
             assert!(text.parse::<CudaVersion>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn reasons_have_one_name_everywhere() {
-        for reason in ThrottleReason::ALL {
-            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
-            assert_eq!(ThrottleReason::named(reason.as_str()), Some(reason));
-        }
-        assert_eq!(ThrottleReason::named("hot"), None);
     }
 }

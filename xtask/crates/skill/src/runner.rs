@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::framework::{Backend, Framework};
 use domain::metric::Metric;
-use domain::units::{Percent, Span};
+use domain::units::{Percent, Span, WrongUnit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub struct Measure {
     /// A run whose numbers the load client's own lag moved by more than this does not count.
     #[serde(default = "usual_lag")]
     pub lag_budget: LagBudget,
+    /// What is watched of the GPUs while the load runs.
+    #[serde(default = "usual_telemetry")]
+    pub telemetry: Telemetry,
     /// Runs of a profile that it takes to see whether results agree; fewer are done if fewer are
     /// asked for, and `servegate plan` says so.
     pub runs_for_consistency: u32,
@@ -56,6 +59,88 @@ pub struct LagBudget {
 /// What is meant where nothing is said, which was all there was before it could be said.
 const fn usual_lag() -> LagBudget {
     LagBudget { share: Percent::ONE, at_least: Span(Duration::from_millis(1)) }
+}
+
+/// What is watched of the GPUs while a load runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Whether power, energy, memory, clocks and temperature are sampled. Off, the peak of VRAM is
+    /// not known either. Errors that a GPU reports are always watched for.
+    pub sampler: Switch,
+    /// Time from one sample to the next; drivers renew their counters every 100 ms.
+    pub every: SamplingSpan,
+    /// More of the run than this with clocks lowered for heat, or for want of power from outside,
+    /// is noted.
+    pub throttled: Percent,
+    /// More PCIe packets sent again in a minute than this are noted.
+    pub pcie_replays_per_minute: u64,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// A time between samples: from 20 ms, so that the sampler does not disturb what it watches, to
+/// 10 s, so that something is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Span", into = "Span")]
+#[schemars(with = "Span")]
+pub struct SamplingSpan(Span);
+
+impl SamplingSpan {
+    /// The driver's own.
+    pub const USUAL: Self = Self(Span(Duration::from_millis(100)));
+
+    /// As a length of time.
+    pub const fn duration(self) -> Duration {
+        self.0.0
+    }
+}
+
+/// A time between samples that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` between samples is not from 20ms to 10s")]
+pub struct OddSamplingSpan(Span);
+
+impl TryFrom<Span> for SamplingSpan {
+    type Error = OddSamplingSpan;
+
+    fn try_from(span: Span) -> Result<Self, OddSamplingSpan> {
+        let sane = Duration::from_millis(20)..=Duration::from_secs(10);
+        if sane.contains(&span.0) { Ok(Self(span)) } else { Err(OddSamplingSpan(span)) }
+    }
+}
+
+impl FromStr for SamplingSpan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span: Span = text.parse().map_err(|error: WrongUnit| error.to_string())?;
+        Self::try_from(span).map_err(|error| error.to_string())
+    }
+}
+
+impl From<SamplingSpan> for Span {
+    fn from(span: SamplingSpan) -> Self {
+        span.0
+    }
+}
+
+/// What is meant where nothing is said. A Gen5 link of 16 lanes may send 31 packets a minute again.
+const fn usual_telemetry() -> Telemetry {
+    Telemetry {
+        sampler: Switch::On,
+        every: SamplingSpan::USUAL,
+        throttled: Percent::ONE,
+        pcie_replays_per_minute: 31,
+    }
 }
 
 /// `after-run`: save the raw output, read the VRAM peak, extract the key metrics.

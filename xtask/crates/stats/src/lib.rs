@@ -12,6 +12,7 @@ pub mod metrics;
 mod sameness;
 pub mod samples;
 pub mod summary;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 

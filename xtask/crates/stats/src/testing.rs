@@ -74,6 +74,8 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
         },
         metrics: metrics.iter().copied().collect(),
         vram: None,
+        telemetry: None,
+        kv_cache_tokens: None,
         request_set: Some("aa11".to_owned()),
         client: None,
         accounting: None,

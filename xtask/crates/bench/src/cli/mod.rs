@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::framework::{EngineChoice, Framework};
 use domain::target::Device;
 use domain::units::Span;
+use skill::runner::SamplingSpan;
 
 pub use certify::{CertifyArgs, Cores, PeersArgs};
 pub use load::LoadArgs;
@@ -47,6 +48,8 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Check whether the GPU and the host are fit to measure on
     Health(HealthArgs),
+    /// Watch power, energy, clocks and temperature of the GPUs for a while
+    Telemetry(TelemetryArgs),
     /// Start a framework, verify it, and hold it until Ctrl-C
     Serve(Box<ServeArgs>),
     /// Show what `bench` would run, in which order and why; touches nothing
@@ -131,6 +134,10 @@ pub struct TargetArgs {
     /// Processor that the framework runs on: auto, cpu or gpu
     #[arg(long, default_value = "auto")]
     pub device: Device,
+    /// GPUs to use, with commas between: index in PCI order or UUID [default: those that
+    /// CUDA_VISIBLE_DEVICES leaves]
+    #[arg(long, value_name = "LIST")]
+    pub gpus: Option<String>,
     /// GPU readings: `auto`, `none`, or a file of scripted readings
     #[arg(long, value_name = "SOURCE", default_value = "auto")]
     pub gpu_source: String,
@@ -215,10 +222,37 @@ pub struct HealthArgs {
     /// Processor to check for: auto, cpu or gpu
     #[arg(long, default_value = "auto")]
     pub device: Device,
+    /// GPUs to look at, with commas between: index in PCI order or UUID [default: those that
+    /// CUDA_VISIBLE_DEVICES leaves]
+    #[arg(long, value_name = "LIST")]
+    pub gpus: Option<String>,
     /// GPU readings: `auto`, `none`, or a file of scripted readings
     #[arg(long, value_name = "SOURCE", default_value = "auto")]
     pub gpu_source: String,
     /// Print the facts and findings as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `telemetry`.
+#[derive(Debug, Args)]
+pub struct TelemetryArgs {
+    /// How long to watch
+    #[arg(long = "for", value_name = "SPAN", default_value = "10s")]
+    pub span: Span,
+    /// Time from one sample to the next
+    #[arg(long, value_name = "SPAN", default_value = "100ms")]
+    pub every: SamplingSpan,
+    /// Write every sample to this file, one line each
+    #[arg(long, value_name = "FILE")]
+    pub samples: Option<PathBuf>,
+    /// GPUs to watch, with commas between: index in PCI order or UUID
+    #[arg(long, value_name = "LIST")]
+    pub gpus: Option<String>,
+    /// GPU readings: `auto` or a file of scripted readings
+    #[arg(long, value_name = "SOURCE", default_value = "auto")]
+    pub gpu_source: String,
+    /// Print the result as JSON on stdout
     #[arg(long)]
     pub json: bool,
 }

@@ -96,6 +96,10 @@ pub struct CommonTargetArgs {
     /// Processor that the framework runs on: auto, cpu or gpu
     #[arg(long, default_value = "auto")]
     pub device: Device,
+    /// GPUs to use, with commas between: index in PCI order or UUID [default: those that
+    /// CUDA_VISIBLE_DEVICES leaves]
+    #[arg(long, value_name = "LIST")]
+    pub gpus: Option<String>,
     /// GPU readings: `auto`, `none`, or a file of scripted readings
     #[arg(long, value_name = "SOURCE", default_value = "auto")]
     pub gpu_source: String,
@@ -221,6 +225,7 @@ impl CommonTargetArgs {
                 .collect(),
             server_args: [&self.server_args, own.server_args].concat(),
             device: self.device,
+            gpus: self.gpus.clone(),
             gpu_source: self.gpu_source.clone(),
         }
     }

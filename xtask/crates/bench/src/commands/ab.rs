@@ -77,6 +77,7 @@ pub(super) fn order(
     };
     let options = Options {
         gpu_source: trial.target.gpu_source.clone(),
+        gpus: trial.target.gpus.clone(),
         python: trial.turns.python.clone(),
         gate: true,
         allow_stored: false,

@@ -70,6 +70,7 @@ pub(crate) fn conclude(session: &Session) -> Result<(), Failure> {
 fn options(args: &BenchArgs) -> Options {
     Options {
         gpu_source: args.target.gpu_source.clone(),
+        gpus: args.target.gpus.clone(),
         python: args.run.python.clone(),
         gate: args.judge.gate,
         baseline: args.judge.baseline.clone(),

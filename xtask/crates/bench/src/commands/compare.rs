@@ -25,7 +25,8 @@ pub fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     }
     let runs: Vec<_> = runs.iter().collect();
     let created = now();
-    let comparison = stats::compare::compare(&runs, &Metric::KEY, created);
+    let comparison =
+        stats::compare::compare(&runs, &[&Metric::KEY[..], &Metric::OF_GPUS].concat(), created);
     if args.save {
         write_new_json(&results.path(&results.comparison_file(created)), &comparison)?;
     }

@@ -13,7 +13,7 @@ use crate::cli::HealthArgs;
 use crate::commands::print;
 use crate::failure::Failure;
 use crate::inputs;
-use crate::session::{probe_of, visible_gpus};
+use crate::session::{chosen_gpus, probe_of};
 
 /// Looks once, prints every finding, and says whether the device is fit.
 pub fn run(args: &HealthArgs) -> Result<Exit, Failure> {
@@ -22,7 +22,7 @@ pub fn run(args: &HealthArgs) -> Result<Exit, Failure> {
     let facts = probe.gather(&GatherSpec {
         results_dir: &args.places.results,
         ours: &[],
-        gpus: &visible_gpus(),
+        gpus: &chosen_gpus(args.gpus.as_deref()),
         variables: limits.variables(),
     });
     let facts = facts.map_err(Failure::not_measured)?;

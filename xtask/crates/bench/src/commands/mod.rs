@@ -15,6 +15,7 @@ mod report;
 mod resume;
 mod serve;
 mod skill;
+mod telemetry;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Bench(args) => asynchronous(bench::run(&args)),
         Command::Load(args) => asynchronous(load::run(&args)),
         Command::Health(args) => health::run(&args),
+        Command::Telemetry(args) => telemetry::run(&args),
         Command::Serve(args) => asynchronous(serve::run(&args)),
         Command::Plan(args) => bench::explain(&args),
         Command::Gate(args) => gate::run(&args),

@@ -51,6 +51,7 @@ fn setup_skills(sources: Vec<Source>) -> Result<Vec<Source>, Failure> {
 fn options(args: &ServeArgs) -> Options {
     Options {
         gpu_source: args.target.gpu_source.clone(),
+        gpus: args.target.gpus.clone(),
         python: None,
         gate: false,
         baseline: None,

@@ -54,8 +54,9 @@ async fn look_until_fit(
     loop {
         let facts = session.gather(limits.variables())?;
         let judged = health::judge(&facts, limits, wanted(session, planned, &facts));
-        let passing = judged.as_ref().is_err_and(Unfit::may_pass);
-        if !passing || limits.settle.0 <= began.elapsed() {
+        let patience = health::worth_waiting(&judged, limits);
+        let stopping = session.stops.requested().is_some();
+        if stopping || patience.is_none_or(|patience| patience <= began.elapsed()) {
             return Ok((facts, judged));
         }
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use domain::facts::{Environment, ServerFacts, Vram};
 use domain::framework;
 use domain::summary::Measurement;
+use domain::telemetry::Telemetry;
 use domain::timestamp::Timestamp;
 use sequencer::{Evidence, GpuHealthy, Measured, ServerVerified};
 use serve::{Endpoint, Server};
@@ -77,6 +78,8 @@ pub struct RunRecord {
     pub measurement: Measurement,
     /// VRAM, where there is any.
     pub vram: Option<Vram>,
+    /// What the GPUs did, where there are any.
+    pub telemetry: Option<Telemetry>,
     /// Hash of the request set, if the engine tells.
     pub request_set: Option<String>,
     /// Raw output, relative to the results folder.

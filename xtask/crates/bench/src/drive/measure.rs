@@ -1,19 +1,21 @@
 //! `measure`: send the load, keep everything that it gave, and judge whether it counts.
 
+mod gpu;
 mod native;
 mod tool;
+
+pub(crate) use gpu::sampler;
 
 use std::path::{Path, PathBuf};
 
 use domain::anomaly::Anomaly;
 use domain::event::{FailureClass, Outcome, StepFailure, StopRequest};
-use domain::facts::{ServerFacts, Vram};
+use domain::facts::ServerFacts;
 use domain::framework::{self, Backend};
 use domain::request::RequestRecord;
 use domain::summary::Measurement;
 use domain::timestamp::Timestamp;
 use load::Progress;
-use probe::VramSampler;
 use sequencer::run::NotCounted;
 use sequencer::{Evidence, ServerVerified};
 use serve::{Alive, Endpoint};
@@ -78,47 +80,42 @@ pub(super) async fn perform(
     };
     let folder = session.new_folder(&run_name(session, run));
     let folder = folder.map_err(|error| failed(FailureClass::Storage, error))?;
-    let sampler = VramSampler::start(&session.probe, &session.gpus, &folder.join("gpu.jsonl"));
-    let sampler = sampler.map_err(|error| failed(FailureClass::Storage, error))?;
+    let watching = gpu::Watching::start(session, &live.gpu_uuids, &measure.telemetry, &folder)?;
     let made = make_load(session, live, run, measure, &folder).await;
     // What was measured is on disk before anything else is asked of the world.
     let kept = made.map(|made| keep(session, run, made, &folder));
-    let vram = watched_vram(session, sampler)?;
+    let seen = watching.stop();
     note_server_trouble(session, live, kept.is_err())?;
     match kept {
         Ok(record) => {
-            let record = RunRecord { vram, ..record? };
+            let record = with_telemetry(record?, seen, measure);
             judge(session, live, planned, record).await
         }
         Err(failure) => {
+            note_all(session, &seen.anomalies)?;
             keep_raw_of_failed(session, run, &folder)?;
             Err(failure)
         }
     }
 }
 
-/// What the sampler saw; samples that are missing are on record.
-fn watched_vram(
-    session: &Session,
-    sampler: Option<VramSampler>,
-) -> Result<Option<Vram>, StepFailure> {
-    let Some(sampler) = sampler else { return Ok(None) };
-    let (vram, lost) = match sampler.stop() {
-        None => (None, Some("the sampler did not answer".to_owned())),
-        Some(report) => {
-            let unreadable = (0 < report.unreadable)
-                .then(|| format!("{} samples could not be read", report.unreadable));
-            let dropped = (0 < report.lines_dropped)
-                .then(|| format!("{} lines found no room in the file", report.lines_dropped));
-            let unwritten = report.log_error.map(|error| format!("the file broke off: {error}"));
-            (report.vram, unreadable.or(dropped).or(unwritten))
-        }
-    };
-    if let Some(reason) = lost {
-        let noted = session.recorder.note(Anomaly::GpuSamplesLost { reason });
-        noted.map_err(|failure| unrecorded(&failure))?;
-    }
-    Ok(vram)
+/// Adds what the GPUs did.
+fn with_telemetry(record: RunRecord, seen: gpu::Seen, measure: &Measure) -> RunRecord {
+    let (from, to) = (record.started, record.finished);
+    let telemetry = seen.telemetry(&record.measurement, from, to);
+    let limits = gpu::limits(&measure.telemetry);
+    let notable = telemetry.iter().flat_map(|told| stats::telemetry::notable(told, &limits));
+    let mut measurement = record.measurement;
+    measurement.anomalies.extend(notable);
+    measurement.metrics.extend(telemetry.iter().flat_map(stats::telemetry::metrics));
+    let vram = seen.vram();
+    measurement.anomalies.extend(seen.anomalies);
+    RunRecord { vram, telemetry, measurement, ..record }
+}
+
+fn note_all(session: &Session, anomalies: &[Anomaly]) -> Result<(), StepFailure> {
+    let noted = anomalies.iter().try_for_each(|anomaly| session.recorder.note(anomaly.clone()));
+    noted.map_err(|failure| unrecorded(&failure))
 }
 
 /// The raw output of a load tool that gave no result is kept all the same.
@@ -216,6 +213,7 @@ fn keep(
         finished: made.finished,
         measurement: made.measurement,
         vram: None,
+        telemetry: None,
         request_set: made.request_set,
         raw,
         summary,
@@ -244,10 +242,7 @@ async fn judge(
     planned: &PlannedStep,
     record: RunRecord,
 ) -> Result<Outcome, StepFailure> {
-    for anomaly in &record.measurement.anomalies {
-        let noted = session.recorder.note(anomaly.clone());
-        noted.map_err(|failure| unrecorded(&failure))?;
-    }
+    note_all(session, &record.measurement.anomalies)?;
     let key_metrics = session.key_metrics();
     match sequencer::run::judge(&planned.name, &record.measurement, key_metrics) {
         Ok(evidence) => {
@@ -265,6 +260,7 @@ async fn judge(
             summary::save(session, live, planned, &record, false)?;
             let class = match &refused {
                 NotCounted::ClientLate(_) => FailureClass::Client,
+                NotCounted::GpuFailed(_) => FailureClass::Unhealthy,
                 NotCounted::RequestsFailed { .. }
                 | NotCounted::Incomplete { .. }
                 | NotCounted::MetricsMissing { .. } => class(session, live).await,

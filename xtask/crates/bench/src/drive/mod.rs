@@ -31,6 +31,7 @@ use crate::session::Session;
 
 pub use engine::choose as choose_engines;
 pub use live::Live;
+pub(crate) use measure::sampler;
 pub use stop::{clean_up, end_left};
 
 /// Drives a session to its end; returns the code to exit with.

@@ -65,6 +65,8 @@ fn make(
         tokens: measurement.tokens,
         metrics: measurement.metrics,
         vram: record.vram,
+        telemetry: record.telemetry.clone(),
+        kv_cache_tokens: serve::kv_cache_tokens(server),
         request_set: record.request_set.clone(),
         client: measurement.client.clone(),
         accounting: measurement.accounting.clone(),

@@ -196,7 +196,9 @@ impl Told<'_> {
             | Metric::TotalThroughput
             | Metric::Concurrency
             | Metric::MaxOutputTokensPerS
-            | Metric::MaxConcurrentRequests => true,
+            | Metric::MaxConcurrentRequests
+            | Metric::EnergyPerOutputToken
+            | Metric::EnergyPerRequest => true,
         };
         let told = Metric::all().filter(measured);
         told.filter_map(|metric| Some((metric, self.metric(metric)?))).collect()

@@ -25,7 +25,7 @@ fn a_session_reads_as_a_story() {
     sim/smoke#1/measure: note: 2 answers ended before the length asked for
     sim/smoke#1/measure: 6 requests completed, 0 failed, by engine native; sim/smoke-20261124T031510Z.txt
     sim/smoke#1/after-run: started
-    sim/smoke#1/after-run: 43.12 req/s, 689.9 tok/s, mean TTFT 34.31 ms; sim/smoke-20261124T031510Z.json
+    sim/smoke#1/after-run: 43.12 req/s, 689.9 tok/s, mean TTFT 34.31 ms, VRAM peak 2048 MiB; sim/smoke-20261124T031510Z.json
     sim/stop: started
     server stopped, process 4711 and its group
     sim/stop: nothing of the server is left

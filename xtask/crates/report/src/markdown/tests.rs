@@ -19,6 +19,13 @@ fn a_good_session_shows_its_numbers() {
     | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
     | Simulated server 0.1.0 | sim/tiny | smoke | native | 1 | 0 | 43.12 | 689.9 | 34.31 | 36.25 | 6.20 | 10.59 |
 
+    <details><summary>GPUs</summary>
+
+    - sim smoke #1
+      - VRAM: 10 MiB before, 2048 MiB at most, 12 MiB after
+
+    </details>
+
     ### Anomalies
 
     | where | kind | what |

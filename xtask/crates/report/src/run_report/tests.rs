@@ -30,6 +30,7 @@ fn a_run_is_reported_as_the_template_says() {
     - Mean TTFT: 34.31 ms
     - VRAM Peak: 2048 MiB
     - Repeat 1 by native
+    - VRAM: 10 MiB before, 2048 MiB at most, 12 MiB after
     ");
 }
 

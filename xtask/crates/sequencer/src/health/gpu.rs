@@ -1,11 +1,15 @@
 //! The checks of one GPU.
 
-use domain::facts::{GpuFacts, GpuProcess, Range, Reading, Severity};
-use domain::units::Memory;
+use std::time::Duration;
+
+use domain::facts::{
+    GpuFacts, GpuProcess, HealthFacts, HostFacts, PastXid, Range, Reading, Severity,
+};
+use domain::units::{Memory, Span};
 use skill::health::{
-    CelsiusAtLeast, CelsiusAtMost, Checks, ComputeMode, CountAtMost, CountLevels, EccMode,
-    ForeignProcesses, MemoryAtLeast, MemoryAtMost, Mig, Must, RecoveryAction, ShareAtLeast,
-    ShareLevels, ThrottleReason, Throttling, VramUsed, Xids,
+    CelsiusAtLeast, Checks, ComputeMode, CountAtMost, CountLevels, EccMode, ForeignProcesses,
+    MemoryAtLeast, MemoryAtMost, Mig, Must, RecoveryAction, ShareAtLeast, ShareLevels,
+    StartTemperature, ThrottleReason, Throttling, VramUsed, Xids,
 };
 
 use super::tally::{Answer, Tally};
@@ -16,8 +20,8 @@ const PROCESSES_NAMED: usize = 4;
 /// This much of a command line tells whose process it is.
 const COMMAND_CHARS: usize = 80;
 
-/// Does every check of this GPU that the skill asks for; `all` are the GPUs of the target.
-pub(super) fn judge(gpu: &GpuFacts, all: &[GpuFacts], checks: &Checks, tally: &mut Tally) {
+/// Does every check of this GPU, which is one of `facts`, that the skill asks for.
+pub(super) fn judge(gpu: &GpuFacts, facts: &HealthFacts, checks: &Checks, tally: &mut Tally) {
     /// Hands a check's limits and the facts to its judgement, under the key of the field.
     macro_rules! check {
         ($key:ident, $judge:expr) => {
@@ -32,7 +36,7 @@ pub(super) fn judge(gpu: &GpuFacts, all: &[GpuFacts], checks: &Checks, tally: &m
         return;
     }
     check!(foreign_processes, foreign_processes);
-    check!(ghost_vram, ghost_vram);
+    check!(ghost_vram, |gpu, limit| ghost_vram(gpu, &facts.host, limit));
     check!(vram_used, vram_used);
     check!(vram_free, vram_free);
     check!(compute_mode, compute_mode);
@@ -50,7 +54,7 @@ pub(super) fn judge(gpu: &GpuFacts, all: &[GpuFacts], checks: &Checks, tally: &m
     check!(pcie_width, pcie_width);
     check!(pcie_generation, pcie_generation);
     check!(pcie_replays, pcie_replays);
-    check!(nvlinks, |gpu, limit| nvlinks(gpu, all.len(), limit));
+    check!(nvlinks, |gpu, limit| nvlinks(gpu, facts.gpus.len(), limit));
     check!(throttling, throttling);
     check!(persistence, persistence);
     check!(power_limit, power_limit);
@@ -163,7 +167,7 @@ fn cut(line: &str) -> String {
     }
 }
 
-fn ghost_vram(gpu: &GpuFacts, limit: &MemoryAtMost) -> Answer {
+fn ghost_vram(gpu: &GpuFacts, host: &HostFacts, limit: &MemoryAtMost) -> Answer {
     Answer::of_both(&gpu.vram_used_bytes, &gpu.processes, |used, processes| {
         let mut held = 0_u64;
         for process in processes {
@@ -177,14 +181,36 @@ fn ghost_vram(gpu: &GpuFacts, limit: &MemoryAtMost) -> Answer {
         }
         let ghost = Memory::from_bytes(used.saturating_sub(held));
         let message = format!(
-            "{} MiB of VRAM in use by no visible process, at most {} allowed",
+            "{} MiB of VRAM in use by no visible process, at most {} allowed{}",
             ghost.mib(),
-            limit.most
+            limit.most,
+            if limit.most < ghost { suspects(gpu, host) } else { String::new() },
         );
-        let advice = "Look for the holder from the host (in a container start it with \
-                      `--pid=host`), end dead servers and MPS daemons, or reset the GPU.";
+        let advice = match host.own_pid_namespace {
+            Reading::Known(true) => {
+                "Look for the holder from the host, or start the container with `--pid=host`."
+            }
+            Reading::Known(false) | Reading::NotSupported | Reading::Unreadable(_) => {
+                "Look for the holder from the host (in a container start it with `--pid=host`), \
+                 end dead servers and MPS daemons, or reset the GPU."
+            }
+        };
         Answer::unless(ghost <= limit.most, limit.severity, message, advice)
     })
+}
+
+/// Who may hold memory that no process owns up to.
+fn suspects(gpu: &GpuFacts, host: &HostFacts) -> String {
+    let mut text = String::new();
+    if let Some(openers) = gpu.openers.known().filter(|openers| !openers.is_empty()) {
+        let named = openers.iter().take(PROCESSES_NAMED).map(describe);
+        let named: Vec<_> = named.collect();
+        text.push_str(&format!("; the card is open in {}", named.join(", ")));
+    }
+    if host.own_pid_namespace == Reading::Known(true) {
+        text.push_str("; processes outside of this PID namespace cannot be seen from here");
+    }
+    text
 }
 
 fn compute_mode(gpu: &GpuFacts, limit: &ComputeMode) -> Answer {
@@ -332,12 +358,17 @@ fn xids(gpu: &GpuFacts, limit: &Xids) -> Answer {
         if seen.is_empty() {
             return Answer::Pass("no Xid in the kernel log".to_owned());
         }
-        let of = |list: &[u32]| -> Vec<u32> {
-            seen.iter().copied().filter(|xid| list.contains(xid)).collect()
+        let of = |list: &[u32]| -> Vec<PastXid> {
+            seen.iter().copied().filter(|past| list.contains(&past.xid)).collect()
         };
+        // Where the log does not tell when it was, it may have been just now.
+        let is_recent =
+            |past: &PastXid| past.age_s.is_none_or(|seconds| seconds <= limit.recent.0.as_secs());
         let (fatal, warn) = (of(&limit.fatal), of(&limit.warn));
-        let (severity, xids) = if !fatal.is_empty() {
+        let (severity, xids) = if fatal.iter().any(is_recent) {
             (Severity::Fatal, fatal)
+        } else if !fatal.is_empty() {
+            (Severity::Warn, fatal)
         } else if !warn.is_empty() {
             (Severity::Warn, warn)
         } else {
@@ -348,15 +379,19 @@ fn xids(gpu: &GpuFacts, limit: &Xids) -> Answer {
     })
 }
 
-/// The numbers in order, each once, with how often it came.
-fn counted(mut xids: Vec<u32>) -> String {
-    xids.sort_unstable();
-    let groups: Vec<_> = xids
-        .chunk_by(|one, next| one == next)
-        .filter_map(|group| Some((group.first()?, group.len())))
-        .map(|(xid, times)| if times == 1 { xid.to_string() } else { format!("{xid} ({times}×)") })
-        .collect();
-    groups.join(", ")
+/// The numbers in order, each once, with how often it came and how long ago that was last.
+fn counted(mut xids: Vec<PastXid>) -> String {
+    xids.sort_by_key(|past| past.xid);
+    let groups = xids.chunk_by(|one, next| one.xid == next.xid);
+    let told = groups.filter_map(|group| {
+        let xid = group.first()?.xid;
+        let times = (1 < group.len()).then(|| format!("{}×", group.len()));
+        let last = group.iter().filter_map(|past| past.age_s).min();
+        let ago = last.map(|seconds| format!("{} ago", Span(Duration::from_secs(seconds))));
+        let more: Vec<_> = times.into_iter().chain(ago).collect();
+        Some(if more.is_empty() { xid.to_string() } else { format!("{xid} ({})", more.join(", ")) })
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn pcie_width(gpu: &GpuFacts, limit: &ShareLevels) -> Answer {
@@ -491,7 +526,7 @@ fn slowdown_margin(gpu: &GpuFacts, limit: &CelsiusAtLeast) -> Answer {
     })
 }
 
-fn start_temperature(gpu: &GpuFacts, limit: &CelsiusAtMost) -> Answer {
+fn start_temperature(gpu: &GpuFacts, limit: &StartTemperature) -> Answer {
     Answer::of(&gpu.temperature_c, |now| {
         let message = format!("{now} C at the start, at most {} allowed", limit.most);
         let holds = *now <= limit.most.0;

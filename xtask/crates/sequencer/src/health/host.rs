@@ -3,7 +3,7 @@
 use domain::facts::{HostFacts, Reading};
 use domain::units::Memory;
 use skill::health::{
-    Checks, Environment, Governor, MemoryAtLeast, MemoryAtMost, MemoryLevels, ShareAtMost,
+    Checks, Environment, Governor, MemoryAtLeast, MemoryAtMost, MemoryLevels, Must, ShareAtMost,
 };
 
 use super::tally::{Answer, Tally};
@@ -23,6 +23,38 @@ pub(super) fn judge(host: &HostFacts, checks: &Checks, tally: &mut Tally) {
     });
     tally.check("disk_free", None, checks.disk_free.as_ref(), |limit| disk_free(host, limit));
     tally.check("environment", None, checks.environment.as_ref(), |limit| environment(host, limit));
+}
+
+/// Does every check of the host that concerns only targets on a GPU.
+pub(super) fn judge_for_gpus(host: &HostFacts, checks: &Checks, tally: &mut Tally) {
+    tally.check("fabric", None, checks.fabric.as_ref(), |limit| fabric(host, limit));
+    tally.check("mps", None, checks.mps.as_ref(), |limit| mps(host, limit));
+}
+
+fn fabric(host: &HostFacts, limit: &Must) -> Answer {
+    Answer::of(&host.fabric, |fabric| {
+        let switches = format!("GPUs are joined by {} switches", fabric.switches);
+        match fabric.manager_runs {
+            true => Answer::Pass(format!("{switches}, and the fabric manager runs")),
+            false => Answer::found(
+                limit.severity,
+                format!("{switches}, but no fabric manager runs"),
+                "Start it with `systemctl start nvidia-fabricmanager`.",
+            ),
+        }
+    })
+}
+
+fn mps(host: &HostFacts, limit: &Must) -> Answer {
+    Answer::of(&host.mps, |processes| {
+        if processes.is_empty() {
+            return Answer::Pass("no multi-process service runs".to_owned());
+        }
+        let pids: Vec<_> = processes.iter().map(|process| process.pid.to_string()).collect();
+        let message = format!("the multi-process service runs: processes {}", pids.join(", "));
+        let advice = "End it with `echo quit | nvidia-cuda-mps-control`.";
+        Answer::found(limit.severity, message, advice)
+    })
 }
 
 fn load(host: &HostFacts, limit: &ShareAtMost) -> Answer {

@@ -180,12 +180,14 @@ fn error_table() -> Vec<Row> {
         ),
         (
             "xids",
-            json!({ "fatal": [79], "warn": [31] }),
+            json!({ "fatal": [79], "warn": [31], "recent": "24h" }),
             vec![
                 json!({ "past_xids": known(json!([])) }),
                 json!({ "past_xids": known(json!([43, 43])) }),
                 json!({ "past_xids": known(json!([31, 43, 31])) }),
                 json!({ "past_xids": known(json!([31, 79])) }),
+                json!({ "past_xids": known(json!([{ "xid": 79, "age_s": 86_400 }])) }),
+                json!({ "past_xids": known(json!([{ "xid": 79, "age_s": 86_401 }])) }),
                 json!({ "past_xids": { "unreadable": "/dev/kmsg: no rights" } }),
             ],
         ),
@@ -208,6 +210,8 @@ fn speed_table() -> Vec<Row> {
     let share = |at_least: &str| json!({ "at_least": at_least, "severity": "warn" });
     vec![
         ("cuda", json!({ "at_least": "12.0", "severity": "warn" }), vec![json!({})]),
+        ("fabric", json!({ "severity": "fatal" }), vec![json!({})]),
+        ("mps", json!({ "severity": "warn" }), vec![json!({})]),
         (
             "pcie_width",
             json!({ "warn_below": "100 %", "fatal_below": "50 %" }),
@@ -264,7 +268,7 @@ fn heat_and_link_table() -> Vec<Row> {
         ),
         (
             "start_temperature",
-            json!({ "most": "65 C", "severity": "warn" }),
+            json!({ "most": "65 C", "wait": "3m", "severity": "warn" }),
             [65, 66].map(|now| json!({ "temperature_c": known(now) })).to_vec(),
         ),
         (

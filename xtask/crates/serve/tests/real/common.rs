@@ -52,6 +52,9 @@ pub(crate) fn healthy_host() -> Evidence<GpuHealthy> {
             shm_free_bytes: Reading::NotSupported,
             disk_free_bytes: Reading::NotSupported,
             harmful_env: [].into(),
+            mps: Reading::NotSupported,
+            fabric: Reading::NotSupported,
+            own_pid_namespace: Reading::NotSupported,
         },
     };
     sequencer::health::judge(&facts, &checks, Wanted::Cpu).unwrap().evidence

@@ -129,6 +129,10 @@ fn table(profile: &str, runs: &[&RunSummary], metrics: &[Metric]) -> ProfileComp
     let findings = findings(&targets, &titles);
     let columns = targets.iter().zip(titles).map(|(target, title)| target.column(title));
     let rows = metrics.iter().map(|metric| row(*metric, &targets, findings.is_empty()));
+    // Without a GPU there is nothing to say of it.
+    let is_told =
+        |row: &Row| !Metric::OF_GPUS.contains(&row.metric) || row.cells.iter().any(Option::is_some);
+    let rows = rows.filter(is_told);
     let (columns, rows) = (columns.collect(), rows.collect());
     ProfileComparison { profile: profile.to_owned(), columns, rows, findings }
 }

@@ -43,6 +43,8 @@ pub fn all(records: &[RequestRecord], duration_ns: u64) -> BTreeMap<Metric, f64>
         Metric::Concurrency => concurrency(&window),
         Metric::MaxOutputTokensPerS => max_output_tokens_per_s(&completed),
         Metric::MaxConcurrentRequests => max_concurrent_requests(&completed),
+        // Records of requests do not tell; see `telemetry`.
+        Metric::EnergyPerOutputToken | Metric::EnergyPerRequest => None,
         Metric::Latency(of, stat) => latencies[of as usize].stat(stat),
     };
     Metric::all().filter_map(|metric| Some((metric, value(metric)?))).collect()
