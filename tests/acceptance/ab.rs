@@ -73,6 +73,19 @@ impl Experiment {
         let said = verdict.to_uppercase();
         assert!(self.ended.stdout.contains(&said), "{transcript}");
     }
+
+    /// The gate on what was recorded says what was said while it was measured.
+    #[track_caller]
+    fn expect_the_same_of_the_record(&self, world: &World) {
+        let again = world.run(&["gate", "--json"]);
+        assert_eq!(again.code, self.ended.code, "{}", again.transcript());
+        let judged: Value = serde_json::from_str(&again.stdout).unwrap();
+        let then = &self.look()["judgement"];
+        assert_eq!(judged["verdict"], self.verdict().to_uppercase());
+        for same in ["reason", "pairs", "basis", "metrics"] {
+            assert_eq!(judged[same], then[same], "{same}");
+        }
+    }
 }
 
 fn order(journal: &[Value]) -> Vec<String> {
@@ -125,6 +138,12 @@ fn unchanged_is_not_regressed_slower_is_and_faster_is_improved() {
     let junit = fs::read_to_string(world.sessions().pop().unwrap().join("junit.xml")).unwrap();
     assert!(junit.contains("PerformanceRegression"), "{junit}");
     assert!(!junit.contains("is decided"), "what was not needed is no case");
+    slower.expect_the_same_of_the_record(&world);
+    // What can be resolved is said before anything is measured, from what is known of the key.
+    let ahead = &slower.ended.stderr[..slower.ended.stderr.find("opened by").unwrap()];
+    for said in ["this profile can resolve", "pairs are expected", "chance of INCONCLUSIVE"] {
+        assert!(ahead.contains(said), "{said}: {ahead}");
+    }
 
     let faster = ab(&world, STEADY, &decoding(0.95).each_ref().map(String::as_str));
     faster.expect("improved", 0);
@@ -142,6 +161,7 @@ fn a_server_that_does_less_is_not_faster_but_incomparable() {
     let dropping = ab(&world, &many, &[drops]);
     dropping.expect("incomparable", 3);
     assert!(dropping.ended.stdout.contains("1 of 100 requests failed"));
+    dropping.expect_the_same_of_the_record(&world);
 
     let short = "--candidate-server-arg=--eos-probability=0.2";
     let shorter = ab(&world, SHORT, &["--disable-ignore-eos", short]);
@@ -218,6 +238,8 @@ fn running_servers_can_take_turns_and_the_verdict_is_marked_as_weaker() {
     let experiment =
         world.run(&[&["ab", "--restart", "never"], load, &urls[..]].concat()).expect(0);
     assert!(experiment.stdout.contains("WEAKER"), "{}", experiment.transcript());
+    let again = world.run(&["gate"]).expect(0);
+    assert!(again.stdout.contains("WEAKER"), "{}", again.transcript());
     let journal = world.journal();
     assert!(!journal.iter().any(|entry| event(entry) == "server-started"));
     let seeds = journal.iter().filter(|entry| entry["outcome"]["kind"] == "saved");

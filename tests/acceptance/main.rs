@@ -13,6 +13,7 @@ mod crash;
 mod drop_in;
 mod engine;
 mod faults;
+mod gate;
 mod health;
 mod junit;
 mod lease;

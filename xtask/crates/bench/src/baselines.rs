@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -14,6 +14,7 @@ use domain::gate::{Basis, Rule};
 use domain::summary::RunSummary;
 use domain::timestamp::Timestamp;
 use domain::verdict::Verdict;
+use report::SessionView;
 use serde::{Deserialize, Serialize};
 use skill::Plan;
 use stats::gate::{self, History, StoredMay};
@@ -62,6 +63,9 @@ const SCHEMA: u32 = 2;
 /// file that people review.
 const SESSIONS_KEPT: usize = 10;
 
+/// Most bytes of a baseline that are read: a hundred times what ten long sessions take.
+const BASELINE_BYTES: u64 = 256 << 20;
+
 /// Acceptances that are logged: years of a weekly one.
 const LOG_KEPT: usize = 500;
 
@@ -85,15 +89,17 @@ pub enum BadBaseline {
         source: serde_json::Error,
     },
     /// It has another format.
-    #[error("the baseline `{file}` has format {schema}, this servegate reads {SCHEMA}")]
+    #[error("the baseline `{file}` has format {schema}, this servegate reads {reads}")]
     OtherFormat {
         /// The file.
         file: String,
         /// Its format.
         schema: u64,
+        /// The format of such files that can be read.
+        reads: u32,
     },
-    /// It is the summary of a run that does not count.
-    #[error("`{file}` is of a run that does not count")]
+    /// It has a run that does not count.
+    #[error("the baseline `{file}` has a run that does not count")]
     DoesNotCount {
         /// The file.
         file: String,
@@ -160,26 +166,30 @@ impl Judging<'_> {
             runs.iter().partition(|run| run.arm.is_some());
         let mut judgements: Vec<Judgement> = Vec::new();
         if let Some(first) = paired.first() {
-            let history = self.history(first);
-            judgements.push(gate::judge_interleaved(
-                self.rule,
-                &paired,
-                &history,
-                self.interleaved,
-            ));
+            let (history, trouble) = self.history(first);
+            let judged = gate::judge_interleaved(self.rule, &paired, &history, self.interleaved);
+            judgements.push(Judgement {
+                notes: judged.notes.iter().cloned().chain(trouble).collect(),
+                ..judged
+            });
         }
         judgements.extend(by_key(&single).into_values().map(|runs| self.judge_key(&runs)));
         judgements
     }
 
     /// What earlier sessions of a run's key say of its noise. A baseline that cannot be used gives
-    /// none, which costs power and no error rate.
-    pub fn history(&self, run: &RunSummary) -> History {
+    /// no history, which costs power and no error rate; why is said.
+    pub fn history(&self, run: &RunSummary) -> (History, Option<String>) {
         match find(self.results, self.file, run) {
             Ok(Some(baseline)) if baseline.key == gate::key(run) => {
-                History::of(&baseline.runs(), run)
+                (History::of(&baseline.runs(), run), None)
             }
-            Ok(_) | Err(_) => History::none(),
+            Ok(Some(baseline)) if self.file.is_some() => {
+                let trouble = format!("no history: the baseline is of `{}`", baseline.key);
+                (History::none(), Some(trouble))
+            }
+            Ok(_) => (History::none(), None),
+            Err(bad) => (History::none(), Some(format!("no history: {}", bad.line()))),
         }
     }
 
@@ -193,6 +203,40 @@ impl Judging<'_> {
             Err(bad) => gate::refuse(self.rule, runs, bad.verdict(), bad.line()),
         }
     }
+}
+
+/// Breaks the judgements of keys of which a run gave no result: the runs that are left may be the
+/// better ones.
+pub fn mark_lost(view: &SessionView, judgements: &mut Vec<Judgement>) {
+    for lost in view.lost_runs() {
+        let reason = format!("the run `{}` gave no result: {}", lost.place, lost.why);
+        let kept = view.runs.iter().find(|run| view.group_of(run) == lost.group());
+        let key = kept.map_or_else(|| lost.group().to_owned(), |run| gate::key(&run.summary));
+        match judgements.iter_mut().find(|judgement| judgement.key == key) {
+            Some(judgement) => break_off(judgement, &reason),
+            None => judgements.push(Judgement {
+                key,
+                verdict: Verdict::Broken,
+                reason,
+                metrics: Vec::new(),
+                reported: Vec::new(),
+                basis: None,
+                pairs: 0,
+                looks: Vec::new(),
+                next_look: None,
+                notes: Vec::new(),
+            }),
+        }
+    }
+}
+
+/// Makes a judgement say that the measurement failed; what it said before stays in its notes.
+pub fn break_off(judgement: &mut Judgement, reason: &str) {
+    let before = format!("otherwise {}: {}", judgement.verdict, judgement.reason);
+    judgement.notes.push(before);
+    judgement.verdict = Verdict::Broken;
+    judgement.reason = reason.to_owned();
+    judgement.metrics.iter_mut().for_each(|metric| metric.verdict = Verdict::Broken);
 }
 
 /// The baseline for a run: the one of the file given; else the stored one of its key; else one
@@ -217,29 +261,46 @@ fn find(
     Ok(similar.max_by_key(|baseline| baseline.log.last().map(|accepted| accepted.at)))
 }
 
-/// What stored baselines let one expect of a plan's experiments, before anything is measured:
-/// one line a fact. A plan does not know yet what the machine is, so a baseline counts whose
-/// framework and profile the plan has; its key says what it is of.
-pub fn foresight(results: &Results, plan: &Plan) -> Vec<String> {
+/// What is to be foreseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// What an experiment can say.
+    Pairs,
+    /// Also what a stored baseline can.
+    StoredToo,
+}
+
+/// What stored baselines, or the one in `file`, let one expect of a plan, before anything is
+/// measured: one line a fact. A plan does not know yet what the machine is, so a baseline counts
+/// whose framework and profile the plan has; its key says what it is of.
+pub fn foresight(results: &Results, file: Option<&Path>, plan: &Plan, ahead: Ahead) -> Vec<String> {
     let rule = plan.steps().iter().find_map(|planned| planned.step.as_judge());
     let Some(rule) = rule else { return Vec::new() };
     let planned = |newest: &RunSummary| {
         plan.targets().iter().any(|target| target.framework == newest.framework)
             && plan.runs().iter().any(|run| run.profile.name == newest.profile.name)
     };
-    let mut lines = Vec::new();
-    for baseline in files(results).into_iter().filter_map(|file| read(&file).ok()) {
+    let (mut lines, mut unusable) = (Vec::new(), Vec::new());
+    let files = file.map_or_else(|| files(results), |file| vec![file.to_owned()]);
+    for read in files.iter().map(|file| read(file)) {
+        let baseline = match read {
+            Ok(baseline) => baseline,
+            Err(bad) => {
+                unusable.push(format!("cannot look ahead by it: {}", bad.line()));
+                continue;
+            }
+        };
         let runs = baseline.runs();
         let Some(newest) = runs.last().filter(|newest| planned(newest)) else { continue };
-        let history = History::of(&runs, newest);
-        let told = gate::foresight_lines(rule, &history);
-        lines.extend(told.into_iter().map(|line| format!("{}: {line}", baseline.key)));
+        let stored = (ahead == Ahead::StoredToo).then(|| gate::stored_foresight(rule, &runs));
+        let told = gate::foresight_lines(rule, &History::of(&runs, newest));
+        let told = stored.into_iter().chain(told);
+        lines.extend(told.map(|line| format!("{}: {line}", baseline.key)));
     }
     if lines.is_empty() {
-        let told = gate::foresight_lines(rule, &History::none());
-        lines.extend(told);
+        lines = gate::foresight_lines(rule, &History::none());
     }
-    lines
+    unusable.into_iter().chain(lines).collect()
 }
 
 /// The files of the stored baselines, by name.
@@ -254,25 +315,33 @@ pub fn files(results: &Results) -> Vec<PathBuf> {
 /// The baseline in a file; the summary of a run is a baseline of that one run.
 pub fn read(file: &Path) -> Result<Baseline, BadBaseline> {
     let name = || file.display().to_string();
-    let text = fs::read_to_string(file)
-        .map_err(|source| BadBaseline::Unreadable { file: name(), source })?;
+    let text = bounded(file).map_err(|source| BadBaseline::Unreadable { file: name(), source })?;
     let damaged = |source| BadBaseline::Damaged { file: name(), source };
     let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
-    if value.get("metrics").is_some() {
-        let run: RunSummary = serde_json::from_value(value).map_err(damaged)?;
-        let counts = run.counts;
-        return if counts {
-            Ok(of_run(run))
-        } else {
-            Err(BadBaseline::DoesNotCount { file: name() })
-        };
+    let of_one_run = value.get("metrics").is_some();
+    let reads = if of_one_run { RunSummary::SCHEMA } else { SCHEMA };
+    if let Some(schema) = value.get("schema").and_then(serde_json::Value::as_u64)
+        && schema != u64::from(reads)
+    {
+        return Err(BadBaseline::OtherFormat { file: name(), schema, reads });
     }
-    match value.get("schema").and_then(serde_json::Value::as_u64) {
-        Some(schema) if schema != u64::from(SCHEMA) => {
-            Err(BadBaseline::OtherFormat { file: name(), schema })
-        }
-        _ => serde_json::from_value(value).map_err(damaged),
+    let baseline = if of_one_run {
+        of_run(serde_json::from_value(value).map_err(damaged)?)
+    } else {
+        serde_json::from_value(value).map_err(damaged)?
+    };
+    let counts = baseline.runs().iter().all(|run| run.counts);
+    if counts { Ok(baseline) } else { Err(BadBaseline::DoesNotCount { file: name() }) }
+}
+
+/// The text of a file that is no larger than a baseline can be.
+fn bounded(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(file)?.take(BASELINE_BYTES + 1).read_to_string(&mut text)?;
+    if BASELINE_BYTES < text.len() as u64 {
+        return Err(io::Error::other(format!("it has more than {BASELINE_BYTES} bytes")));
     }
+    Ok(text)
 }
 
 fn of_run(run: RunSummary) -> Baseline {

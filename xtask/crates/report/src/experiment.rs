@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use domain::event::Judgement;
-use domain::gate::{Basis, Rule};
+use domain::gate::Rule;
 use domain::metric::Metric;
 use stats::gate::{Standing, percent};
+
+use crate::judgement::weaker;
 
 /// Estimates after a pair with their bounds, and what is left to spend; no line end at the end.
 ///
@@ -58,9 +60,7 @@ pub fn result(judgement: &Judgement) -> String {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  {:<13} {}", said, stats::gate::line(metric));
     }
-    let weaker = judgement.basis == Some(Basis::InterleavedOneStart);
-    let weaker = weaker.then_some("  WEAKER: the servers were not started anew for each run\n");
-    text.push_str(weaker.unwrap_or_default());
+    text.push_str(weaker(judgement));
     for note in &judgement.notes {
         let _ = writeln!(text, "  note: {note}");
     }

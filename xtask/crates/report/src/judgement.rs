@@ -2,10 +2,10 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use domain::event::{Judgement, MetricJudgement};
-use domain::gate::Estimate;
+use domain::gate::{Basis, Estimate};
 use domain::metric::Better;
 use domain::verdict::Verdict;
-use stats::gate::percent;
+use stats::gate::{FileJudgement, JudgedPairs, percent};
 
 use crate::number::{UNKNOWN, change, mean, readable_or_unknown};
 use crate::text::one_line;
@@ -20,6 +20,9 @@ const STYLE: TableStyle =
 /// Longest reason or note, in characters.
 const LONGEST: usize = 600;
 
+/// Longest name of a metric, in characters; files of pairs have names of their own.
+const LONGEST_NAME: usize = 60;
+
 /// Headings of the columns of [`row`]. The bounds are one-sided, each at 1 - beta.
 pub(crate) const COLUMNS: [&str; 7] =
     ["metric", "baseline", "candidate", "change", "bounds", "p", "verdict"];
@@ -27,88 +30,163 @@ pub(crate) const COLUMNS: [&str; 7] =
 /// What stands for the verdict of a metric that does not decide.
 const NOT_GATING: &str = "not gating";
 
+/// What stands below the verdict of servers that ran on from run to run.
+const WEAKER: &str = "WEAKER: the servers were not started anew for each run\n";
+
 /// A judgement with its metrics, for the terminal.
 pub fn text(judgement: &Judgement) -> String {
-    let verdict = verdict_line(judgement.verdict, &judgement.reason, &[]);
-    let mut text = format!("{}\n{verdict}", one_line(&judgement.key, LONGEST));
-    let rows = rows(judgement);
-    if !rows.is_empty() {
-        let mut grid = Table::new();
-        grid.load_style(STYLE);
-        grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-        grid.set_header(COLUMNS);
-        rows.into_iter().for_each(|row| {
-            grid.add_row(row);
-        });
-        for column in grid.column_iter_mut().skip(1).take(COLUMNS.len() - 2) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        text.push_str(&grid.trim_fmt());
-        text.push('\n');
-    }
-    text + &notes(&judgement.notes)
+    let verdict = verdict_line(judgement.verdict, &judgement.reason);
+    let key = one_line(&judgement.key, LONGEST);
+    let weaker = weaker(judgement);
+    format!("{key}\n{verdict}{weaker}{}{}", grid(rows(judgement)), notes(&judgement.notes))
 }
 
-/// `REGRESSED: worse, 4 pairs: …`, and each note on a line of its own.
-pub fn verdict_line(verdict: Verdict, reason: &str, also: &[String]) -> String {
-    let verdict = verdict.as_str().replace('-', " ").to_uppercase();
-    format!("{verdict}: {}\n{}", one_line(reason, LONGEST), notes(also))
+/// The judgement on a file of pairs with its metrics, for the terminal.
+pub fn text_of_pairs(judged: &FileJudgement) -> String {
+    let verdict = verdict_line(judged.decision.verdict, &judged.reason);
+    format!("{verdict}{}{}", grid(rows_of_pairs(judged)), notes(&judged.notes))
+}
+
+/// The mark of a judgement that rests on one server start a side; else nothing.
+pub(crate) fn weaker(judgement: &Judgement) -> &'static str {
+    match judgement.basis {
+        Some(Basis::InterleavedOneStart) => WEAKER,
+        Some(Basis::Interleaved | Basis::Pairs | Basis::Stored | Basis::StoredAllowed) | None => "",
+    }
+}
+
+fn grid(rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut grid = Table::new();
+    grid.load_style(STYLE);
+    grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    grid.set_header(COLUMNS);
+    rows.into_iter().for_each(|row| {
+        grid.add_row(row);
+    });
+    for column in grid.column_iter_mut().skip(1).take(COLUMNS.len() - 2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    grid.trim_fmt() + "\n"
+}
+
+/// `REGRESSED: worse, 4 pairs: …`.
+fn verdict_line(verdict: Verdict, reason: &str) -> String {
+    format!("{}: {}\n", said(verdict), one_line(reason, LONGEST))
+}
+
+/// A verdict in capitals.
+pub(crate) fn said(verdict: Verdict) -> String {
+    verdict.as_str().replace('-', " ").to_uppercase()
 }
 
 fn notes(notes: &[String]) -> String {
     notes.iter().map(|note| format!("note: {}\n", one_line(note, LONGEST))).collect()
 }
 
+/// A judged metric as every report shows it, whatever it was judged from.
+pub(crate) struct Shown<'a> {
+    pub(crate) name: &'a str,
+    unit: Option<&'static str>,
+    better: Better,
+    change: Option<f64>,
+    pub(crate) sides: [&'a [f64]; 2],
+    estimate: Option<&'a Estimate>,
+}
+
+impl<'a> From<&'a MetricJudgement> for Shown<'a> {
+    fn from(judged: &'a MetricJudgement) -> Self {
+        let card = judged.metric.card();
+        Self {
+            name: card.title,
+            unit: Some(card.unit),
+            better: card.better,
+            change: judged.change,
+            sides: [&judged.baseline, &judged.candidate],
+            estimate: judged.estimate.as_ref(),
+        }
+    }
+}
+
+impl<'a> From<&'a JudgedPairs> for Shown<'a> {
+    fn from(judged: &'a JudgedPairs) -> Self {
+        let estimate = judged.estimate.as_ref();
+        let [baseline, candidate] = &judged.used;
+        Self {
+            name: &judged.name,
+            unit: None,
+            better: judged.better,
+            change: estimate
+                .and_then(|found| percent(judged.better, found))
+                .map(|percent| percent.change / 100.0),
+            sides: [baseline, candidate],
+            estimate,
+        }
+    }
+}
+
 /// One row a metric, the deciding ones first.
 pub(crate) fn rows(judgement: &Judgement) -> Vec<Vec<String>> {
-    let judged = judgement.metrics.iter().map(|judged| row(judged, judged.verdict.as_str()));
-    judged.chain(judgement.reported.iter().map(|judged| row(judged, NOT_GATING))).collect()
+    let judged = judgement.metrics.iter();
+    let judged = judged.map(|judged| Shown::from(judged).row(judged.verdict.as_str()));
+    let reported = judgement.reported.iter().map(|judged| Shown::from(judged).row(NOT_GATING));
+    judged.chain(reported).collect()
 }
 
-fn row(judged: &MetricJudgement, verdict: &str) -> Vec<String> {
-    let card = judged.metric.card();
-    let estimate = judged.estimate.as_ref();
-    vec![
-        format!("{} ({})", card.title, card.unit),
-        readable_or_unknown(mean(&judged.baseline)),
-        readable_or_unknown(mean(&judged.candidate)),
-        change(judged.change),
-        estimate.and_then(|found| bounds(card.better, found)).unwrap_or_else(|| UNKNOWN.to_owned()),
-        estimate.map_or_else(|| UNKNOWN.to_owned(), |found| format!("{:.1e}", found.p)),
-        verdict.to_owned(),
-    ]
+/// One row a metric of a file of pairs.
+pub(crate) fn rows_of_pairs(judged: &FileJudgement) -> Vec<Vec<String>> {
+    judged.metrics.iter().map(|pairs| Shown::from(pairs).row(pairs.verdict.as_str())).collect()
 }
 
-/// `+2.6, +5.8`, in percent.
-fn bounds(better: Better, estimate: &Estimate) -> Option<String> {
-    percent(better, estimate).map(|percent| format!("{:+.1}, {:+.1}", percent.low, percent.high))
-}
+impl Shown<'_> {
+    fn row(&self, verdict: &str) -> Vec<String> {
+        let unit = self.unit.map_or_else(String::new, |unit| format!(" ({unit})"));
+        let [baseline, candidate] = self.sides.map(|values| readable_or_unknown(mean(values)));
+        vec![
+            one_line(&format!("{}{unit}", self.name), LONGEST_NAME),
+            baseline,
+            candidate,
+            change(self.change),
+            self.bounds(),
+            self.estimate.map_or_else(|| UNKNOWN.to_owned(), |found| format!("{:.1e}", found.p)),
+            verdict.to_owned(),
+        ]
+    }
 
-/// A metric's change so that it is understood alone, in at most 200 characters:
-/// `Mean TPOT +4.2 % [95 % bounds +2.6, +5.8], 6 pairs, p = 2.0e-5 <= 4.8e-4`.
-pub(crate) fn message(judged: &MetricJudgement, pairs: u32) -> String {
-    let card = judged.metric.card();
-    let change = change(judged.change);
-    let Some(estimate) = &judged.estimate else {
-        let side = |values: &[f64]| readable_or_unknown(mean(values));
-        let (before, now) = (side(&judged.baseline), side(&judged.candidate));
-        let (old, new) = (judged.baseline.len(), judged.candidate.len());
-        return format!(
-            "{} {change}: {before} {unit} before (runs: {old}), {now} {unit} now (runs: {new})",
-            card.title,
-            unit = card.unit,
-        );
-    };
-    let bounds = bounds(card.better, estimate).unwrap_or_else(|| UNKNOWN.to_owned());
-    let spent = if estimate.alpha <= 0.0 {
-        String::new()
-    } else {
-        let relation = if estimate.p <= estimate.alpha { "<=" } else { ">" };
-        format!(", p = {:.1e} {relation} {:.1e}", estimate.p, estimate.alpha)
-    };
-    let from =
-        if pairs == 0 { String::new() } else { format!(", {}", stats::gate::counted(pairs)) };
-    format!("{} {change} [95 % bounds {bounds}]{from}{spent}", card.title)
+    /// `+2.6, +5.8`, in percent.
+    fn bounds(&self) -> String {
+        let percent = self.estimate.and_then(|found| percent(self.better, found));
+        percent.map_or_else(
+            || UNKNOWN.to_owned(),
+            |percent| format!("{:+.1}, {:+.1}", percent.low, percent.high),
+        )
+    }
+
+    /// The change so that it is understood alone, in at most 200 characters where the name is
+    /// short: `Mean TPOT +4.2 % [95 % bounds +2.6, +5.8], 6 pairs, p = 2.0e-5 <= 4.8e-4`.
+    pub(crate) fn message(&self, pairs: u32) -> String {
+        let (name, change) = (one_line(self.name, LONGEST_NAME), change(self.change));
+        let Some(estimate) = self.estimate else {
+            let unit = self.unit.map_or_else(String::new, |unit| format!(" {unit}"));
+            let side = |values: &[f64]| format!("{}{unit}", readable_or_unknown(mean(values)));
+            let [before, now] = self.sides.map(side);
+            let [old, new] = self.sides.map(<[f64]>::len);
+            return format!(
+                "{name} {change}: {before} before (runs: {old}), {now} now (runs: {new})"
+            );
+        };
+        let spent = if estimate.alpha <= 0.0 {
+            String::new()
+        } else {
+            let relation = if estimate.p <= estimate.alpha { "<=" } else { ">" };
+            format!(", p = {:.1e} {relation} {:.1e}", estimate.p, estimate.alpha)
+        };
+        let from =
+            if pairs == 0 { String::new() } else { format!(", {}", stats::gate::counted(pairs)) };
+        format!("{name} {change} [95 % bounds {}]{from}{spent}", self.bounds())
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use domain::facts::{Environment, Severity};
 use domain::gate::Side;
 use domain::metric::{Latency, Metric, Stat};
 use domain::summary::RunSummary;
+use stats::gate::FileJudgement;
 
-use crate::judgement::{COLUMNS, rows};
+use crate::judgement::{COLUMNS, rows, rows_of_pairs, weaker};
 use crate::lines::{failure, left_behind, stop};
 use crate::number::{mean, readable_or_unknown};
 use crate::session::{SessionView, StepState, WRITES_REPORTS, kind};
@@ -61,6 +62,13 @@ pub fn markdown(session: &SessionView) -> String {
         }
     }
     text
+}
+
+/// The judgement on a file of pairs as GitHub-flavoured Markdown, below 1 MiB.
+pub fn markdown_of_pairs(judged: &FileJudgement) -> String {
+    let verdict = judged.decision.verdict;
+    let head = format!("## servegate gate\n\n**{verdict}**: {}\n", cell(&judged.reason));
+    format!("{head}\n{}{}", table(&COLUMNS, &rows_of_pairs(judged)), notes(&judged.notes))
 }
 
 /// What happened, in two lines.
@@ -116,10 +124,16 @@ fn verdicts(session: &SessionView) -> String {
 /// The metrics of a key, to be opened by whoever wants to know; deciding ones first.
 fn metrics(judgement: &Judgement) -> String {
     let table = table(&COLUMNS, &rows(judgement));
-    let notes = judgement.notes.iter().take(MOST_ROWS).map(|note| format!("- {}\n", cell(note)));
+    let weaker = weaker(judgement).trim_end();
+    let weaker = if weaker.is_empty() { String::new() } else { format!("\n**{weaker}**\n") };
+    details(&cell(&judgement.key), &(table + &weaker + &notes(&judgement.notes)))
+}
+
+/// A list of notes after an empty line; nothing if there is none.
+fn notes(notes: &[String]) -> String {
+    let notes = notes.iter().take(MOST_ROWS).map(|note| format!("- {}\n", cell(note)));
     let notes: String = notes.collect();
-    let notes = if notes.is_empty() { notes } else { format!("\n{notes}") };
-    details(&cell(&judgement.key), &(table + &notes))
+    if notes.is_empty() { notes } else { format!("\n{notes}") }
 }
 
 /// Runs of one key and, in an experiment, one side.

@@ -102,6 +102,22 @@ pub struct SavedRun {
     pub file: PathBuf,
 }
 
+/// A run that was to be made and gave no result that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostRun {
+    /// Its place, like `sim/smoke#2`.
+    pub place: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl LostRun {
+    /// What it is a repeat of, like `sim/smoke`.
+    pub fn group(&self) -> &str {
+        group(&self.place)
+    }
+}
+
 /// An anomaly and where it was seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NotedAnomaly {
@@ -130,6 +146,31 @@ impl SessionView {
     /// A step by its position.
     pub fn step(&self, step: StepIndex) -> Option<&StepView> {
         self.steps.iter().find(|known| known.step == step)
+    }
+
+    /// Runs that were begun or skipped and gave no result that counts, in the order of the journal.
+    pub fn lost_runs(&self) -> Vec<LostRun> {
+        let mut lost: Vec<LostRun> = Vec::new();
+        for step in &self.steps {
+            let here = place(&step.name);
+            let of_run = matches!(kind(&step.name), "before-run" | "measure" | "after-run");
+            let known = self.runs.iter().any(|run| place(&self.name(run.step)) == here)
+                || lost.iter().any(|run| run.place == here);
+            let why = match &step.state {
+                StepState::Failed(why) => lines::failure(why),
+                StepState::Skipped(why) => format!("not done: {why}"),
+                StepState::Running | StepState::Succeeded(_) => continue,
+            };
+            if of_run && !known {
+                lost.push(LostRun { place: here.to_owned(), why });
+            }
+        }
+        lost
+    }
+
+    /// What a saved run is a repeat of, like `sim/smoke`.
+    pub fn group_of(&self, run: &SavedRun) -> String {
+        group(place(&self.name(run.step))).to_owned()
     }
 
     fn take(&mut self, at: Timestamp, event: &Event) {
@@ -244,6 +285,11 @@ impl SessionView {
 /// Where a step is done: its name without what it does, like `sim/smoke#1`.
 pub(crate) fn place(step_name: &str) -> &str {
     step_name.rsplit_once('/').map_or(step_name, |(place, _)| place)
+}
+
+/// The place of a run without the number of its repeat.
+fn group(place: &str) -> &str {
+    place.rsplit_once('#').map_or(place, |(group, _)| group)
 }
 
 /// What a step does, like `measure`.

@@ -11,6 +11,7 @@ mod gate {
     pub(crate) mod real;
     pub(crate) mod run;
     pub(crate) mod speed;
+    pub(crate) mod stored;
     pub(crate) mod tables;
 }
 

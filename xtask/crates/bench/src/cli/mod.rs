@@ -311,14 +311,20 @@ pub struct GateArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "pairs")]
     pub baseline: Option<PathBuf>,
     /// Let a stored baseline fail a change too; such gates cry wolf
-    #[arg(long)]
+    #[arg(long, conflicts_with = "pairs")]
     pub allow_stored: bool,
     /// An inconclusive verdict ends with exit code 2
     #[arg(long)]
     pub strict: bool,
     /// A missing baseline ends with exit code 3
-    #[arg(long)]
+    #[arg(long, conflicts_with = "pairs")]
     pub require_baseline: bool,
+    /// Also write the judgement as JUnit to this file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Also write the judgement as Markdown to this file
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
     /// Print the verdict and every look as JSON on stdout
     #[arg(long)]
     pub json: bool,

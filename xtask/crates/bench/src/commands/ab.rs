@@ -6,6 +6,7 @@ use domain::target::Target;
 use domain::verdict::Strictness;
 use skill::{Ends, Experiment, Plan, Request};
 
+use crate::baselines::{Ahead, foresight};
 use crate::cli::{AbArgs, Own, TrialArgs};
 use crate::clock::now;
 use crate::commands::bench::conclude;
@@ -44,7 +45,7 @@ pub(super) async fn experiment(
     let plan: Plan = ::skill::resolve(&order.request).map_err(Failure::usage)?;
     let engines = drive::choose_engines(&plan, order.options.python.as_deref()).await?;
     let results = Results::at(&trial.places.results);
-    for line in crate::baselines::foresight(&results, &plan) {
+    for line in foresight(&results, None, &plan, Ahead::Pairs) {
         Ui::new().line(&format!("gate: {line}"));
     }
     let session = Session::open(order, plan, results, trial.turns.lease_wait, stops).await?;

@@ -1,10 +1,14 @@
 //! `bench`, the main job; and `plan`, which only says what it would do.
 
+use std::cmp::Reverse;
+
 use anyhow::Context as _;
 use domain::exit::Exit;
 use domain::verdict::Strictness;
-use report::SessionView;
+use report::{SessionView, judgement};
+use skill::Plan;
 
+use crate::baselines::{Ahead, foresight};
 use crate::cli::BenchArgs;
 use crate::commands::{print, report::json};
 use crate::drive::{self, Live};
@@ -13,6 +17,7 @@ use crate::inputs;
 use crate::session::{Options, Order, Session};
 use crate::signals;
 use crate::store::Results;
+use crate::ui::Ui;
 
 /// Runs the session that was asked for.
 pub async fn run(args: &BenchArgs) -> Result<Exit, Failure> {
@@ -21,6 +26,11 @@ pub async fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let engines = drive::choose_engines(&plan, order.options.python.as_deref()).await?;
     let stops = signals::listen().context("cannot listen for signals")?;
     let results = Results::at(&args.places.results);
+    if order.options.gate || order.options.baseline.is_some() {
+        for line in ahead(args, &results, &plan) {
+            Ui::new().line(&format!("gate: {line}"));
+        }
+    }
     let session = Session::open(order, plan, results, args.run.lease_wait, stops).await?;
     let exit = drive::drive(&session, &mut Live::new(engines)).await?;
     conclude(&session)?;
@@ -34,12 +44,17 @@ pub fn explain(args: &BenchArgs) -> Result<Exit, Failure> {
         serde_json::to_string_pretty(&plan).context("cannot express the plan as JSON")? + "\n"
     } else {
         let results = Results::at(&args.places.results);
-        let ahead = crate::baselines::foresight(&results, &plan);
+        let ahead = ahead(args, &results, &plan);
         let ahead = ahead.iter().map(|line| format!("  {line}\n")).collect::<String>();
         format!("{plan}\nGate:\n{ahead}")
     };
     print(&text)?;
     Ok(Exit::Done)
+}
+
+/// What the gate will be able to say of the session.
+fn ahead(args: &BenchArgs, results: &Results, plan: &Plan) -> Vec<String> {
+    foresight(results, args.judge.baseline.as_deref(), plan, Ahead::StoredToo)
 }
 
 /// Prints the session's result on stdout: the table across frameworks, or everything as JSON.
@@ -61,10 +76,9 @@ pub(crate) fn conclude(session: &Session) -> Result<(), Failure> {
         let comparison = stats::compare::compare(&runs, metrics, crate::clock::now());
         print(&format!("\n{}", report::table::table(&comparison)))?;
     }
-    for judgement in &view.judgements {
-        print(&format!("{}: {} ({})\n", judgement.key, judgement.verdict, judgement.reason))?;
-    }
-    Ok(())
+    let mut judgements: Vec<_> = view.judgements.iter().collect();
+    judgements.sort_by_key(|judgement| Reverse(judgement.verdict));
+    judgements.into_iter().try_for_each(|judged| print(&format!("\n{}", judgement::text(judged))))
 }
 
 fn options(args: &BenchArgs) -> Options {

@@ -6,18 +6,18 @@ mod recorded;
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use domain::event::{FailureClass, Judgement, Outcome, StepFailure};
+use domain::event::{Entry, FailureClass, Judgement, Outcome, StepFailure};
 use domain::gate::{Basis, Rule};
 use domain::summary::RunSummary;
 use domain::verdict::Verdict;
-use skill::Restart;
+use skill::{Plan, Restart};
 use stats::gate::{self, History};
 
 use self::recorded::Recorded;
 use super::failed;
 use crate::baselines::{self, Baseline};
 use crate::session::Session;
-use crate::store::write_new_json;
+use crate::store::{SessionFolder, write_new_json};
 
 pub(super) use cool_down::cool_down;
 
@@ -27,28 +27,69 @@ const HISTORY: &str = "history.json";
 
 /// Looks at the pairs up to this one, and says how the experiment stands.
 pub(super) fn look(session: &Session, pair: u32, rule: &Rule) -> Result<Outcome, StepFailure> {
-    let recorded = Recorded::up_to(&session.plan, &session.recorder.entries(), pair);
-    let left_out = sequencer::experiment::left_out(&recorded.failed);
-    let counts = |run: &&RunSummary| run.arm.is_some_and(|arm| !left_out.contains(&arm.pair));
-    let runs: Vec<&RunSummary> = recorded.runs.iter().filter(counts).collect();
-    let history = history(session, &runs);
+    let measured = Measured::up_to(&session.plan, &session.recorder.entries(), pair);
+    let history = history(session, &measured.runs());
     let history = history.map_err(|error| failed(FailureClass::Storage, error))?;
-    let judged = gate::judge_interleaved(rule, &runs, &history, basis(session));
-    let last = session.plan.experiment().is_some_and(|experiment| experiment.pairs <= pair);
-    let mut judgement = match sequencer::experiment::refusal(&recorded.failed) {
-        Some((verdict, reason)) => refused(judged, &runs, verdict, reason),
-        None if last && judged.next_look.is_some() => {
-            let reason = format!("too few pairs are left to decide; {}", told(&left_out));
-            refused(judged, &runs, Verdict::Broken, reason)
-        }
-        None => judged,
-    };
-    judgement.notes.extend((!left_out.is_empty()).then(|| told(&left_out)));
-    let standing = gate::standing(rule, &runs, &history);
+    let judgement = measured.judge(rule, &history);
+    let standing = gate::standing(rule, &measured.runs(), &history);
     let shown = report::experiment::standing(rule, &standing);
     session.recorder.with_ui(|ui| ui.line(&shown));
     let decided = judgement.next_look.is_none();
     Ok(Outcome::Looked { pair, decided, judgement: Box::new(judgement) })
+}
+
+/// What was measured of an experiment, as its journal has it: the same whether the experiment
+/// still runs or is looked at again later.
+#[derive(Debug)]
+pub struct Measured {
+    recorded: Recorded,
+    left_out: BTreeSet<u32>,
+    basis: Basis,
+    /// No further pair is planned.
+    is_all: bool,
+}
+
+impl Measured {
+    /// The pairs up to one.
+    pub fn up_to(plan: &Plan, entries: &[Entry], pair: u32) -> Self {
+        let recorded = Recorded::up_to(plan, entries, pair);
+        let left_out = sequencer::experiment::left_out(&recorded.failed);
+        let basis = basis(plan.experiment().map(|experiment| experiment.restart));
+        let is_all = plan.experiment().is_some_and(|experiment| experiment.pairs <= pair);
+        Self { recorded, left_out, basis, is_all }
+    }
+
+    /// All pairs of a journal, up to the last one of which anything is known.
+    pub fn all(plan: &Plan, entries: &[Entry]) -> Self {
+        let planned = plan.experiment().map_or(0, |experiment| experiment.pairs);
+        let recorded = Recorded::up_to(plan, entries, planned);
+        let saved = recorded.runs.iter().filter_map(|run| Some(run.arm?.pair));
+        let failed = recorded.failed.iter().map(|run| run.pair);
+        let last = saved.chain(failed).max().unwrap_or(0);
+        Self::up_to(plan, entries, last)
+    }
+
+    /// The runs that count.
+    pub fn runs(&self) -> Vec<&RunSummary> {
+        let counts = |run: &&RunSummary| run.arm.is_some_and(|a| !self.left_out.contains(&a.pair));
+        self.recorded.runs.iter().filter(counts).collect()
+    }
+
+    /// What they say.
+    pub fn judge(&self, rule: &Rule, history: &History) -> Judgement {
+        let runs = self.runs();
+        let judged = gate::judge_interleaved(rule, &runs, history, self.basis);
+        let mut judgement = match sequencer::experiment::refusal(&self.recorded.failed) {
+            Some((verdict, reason)) => refused(judged, &runs, verdict, reason),
+            None if self.is_all && judged.next_look.is_some() => {
+                let reason = format!("too few pairs are left to decide; {}", told(&self.left_out));
+                refused(judged, &runs, Verdict::Broken, reason)
+            }
+            None => judged,
+        };
+        judgement.notes.extend((!self.left_out.is_empty()).then(|| told(&self.left_out)));
+        judgement
+    }
 }
 
 /// Which pairs are left out.
@@ -57,9 +98,9 @@ fn told(left_out: &BTreeSet<u32>) -> String {
     format!("left out, because the load client failed in them: pairs {}", pairs.join(", "))
 }
 
-/// How the sides were measured.
-pub fn basis(session: &Session) -> Basis {
-    match session.plan.experiment().map(|experiment| experiment.restart) {
+/// How the sides of an experiment were measured.
+pub const fn basis(restart: Option<Restart>) -> Basis {
+    match restart {
         Some(Restart::Never) => Basis::InterleavedOneStart,
         Some(Restart::PerRun) | None => Basis::Interleaved,
     }
@@ -82,8 +123,18 @@ fn history(session: &Session, runs: &[&RunSummary]) -> Result<History> {
         let stored = baselines::stored(&session.results, &gate::key(run)).unwrap_or_default();
         write_new_json(&file, &stored)?;
     }
-    let text = std::fs::read(&file).context("cannot read the session's history")?;
+    Ok(recorded_history(&session.folder, run)?.unwrap_or_default())
+}
+
+/// The history that an experiment was judged by; none if it was never looked at.
+pub fn recorded_history(folder: &SessionFolder, run: &RunSummary) -> Result<Option<History>> {
+    let text = match std::fs::read(folder.path().join(HISTORY)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context("cannot read the session's history"),
+    };
     let stored: Option<Baseline> =
         serde_json::from_slice(&text).context("the session's history is damaged")?;
-    Ok(stored.map_or_else(History::none, |baseline| History::of(&baseline.runs(), run)))
+    let history = |baseline: &Baseline| History::of(&baseline.runs(), run);
+    Ok(Some(stored.as_ref().map_or_else(History::none, history)))
 }

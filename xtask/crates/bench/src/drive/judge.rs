@@ -5,7 +5,7 @@ use domain::gate::Basis;
 use report::SessionView;
 use skill::runner::Judge;
 
-use crate::baselines::Judging;
+use crate::baselines::{Judging, mark_lost};
 use crate::session::Session;
 
 /// Judges each key of the session.
@@ -23,5 +23,7 @@ pub(super) fn perform(session: &Session, judge: &Judge) -> Result<Outcome, StepF
         stored: options.stored_may(),
         interleaved: Basis::Interleaved,
     };
-    Ok(Outcome::Judged { judgements: judging.judge(&runs) })
+    let mut judgements = judging.judge(&runs);
+    mark_lost(&view, &mut judgements);
+    Ok(Outcome::Judged { judgements })
 }

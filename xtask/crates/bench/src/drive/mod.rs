@@ -29,6 +29,7 @@ use crate::commands::print;
 use crate::failure::Failure;
 use crate::session::Session;
 
+pub use ab::{Measured, basis, recorded_history};
 pub use engine::choose as choose_engines;
 pub use live::Live;
 pub(crate) use measure::sampler;

@@ -25,7 +25,7 @@ fn the_deciding_metrics_come_first_and_nothing_is_hidden() {
 #[test]
 fn a_message_is_understood_alone() {
     let regressed = judgement(Verdict::Regressed);
-    insta::assert_snapshot!(message(&regressed.metrics[0], 3), @"Mean TTFT +12.9 % [95 % bounds +10.5, +15.4], 3 pairs, p = 2.1e-7 <= 1.2e-4");
+    insta::assert_snapshot!(Shown::from(&regressed.metrics[0]).message(3), @"Mean TTFT +12.9 % [95 % bounds +10.5, +15.4], 3 pairs, p = 2.1e-7 <= 1.2e-4");
     let unknown = judgement(Verdict::Incomparable);
-    insta::assert_snapshot!(message(&unknown.metrics[0], 3), @"Mean TTFT +12.9 %: 31.00 ms before (runs: 3), 35.00 ms now (runs: 3)");
+    insta::assert_snapshot!(Shown::from(&unknown.metrics[0]).message(3), @"Mean TTFT +12.9 %: 31.00 ms before (runs: 3), 35.00 ms now (runs: 3)");
 }

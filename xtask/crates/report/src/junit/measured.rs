@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::event::{Judgement, MetricJudgement};
+use domain::event::Judgement;
 use domain::metric::Metric;
 use domain::summary::RunSummary;
 use domain::verdict::{Strictness, Verdict};
+use stats::gate::FileJudgement;
 
 use super::cases::measured_class;
 use super::{Case, CaseResult};
-use crate::judgement::message;
+use crate::judgement::{Shown, said as said_of, weaker};
 use crate::number::{UNKNOWN, mean, readable, readable_or_unknown};
 use crate::session::SessionView;
 
@@ -51,12 +52,15 @@ fn of_class(session: &SessionView, class: &str, strictness: Strictness) -> Vec<C
         .collect();
     let mut of_keys = Vec::new();
     for judgement in judgements {
-        of_keys.extend(of_key(class, judgement, strictness));
+        let whole = Whole::of(class, judgement);
+        of_keys.extend(whole.cases(strictness));
         for metric in &judgement.metrics {
-            cases.insert(metric.metric, judged(class, judgement, metric, strictness));
+            let name = metric.metric.key();
+            let case = whole.judged(name, metric.verdict, &Shown::from(metric), strictness);
+            cases.insert(metric.metric, case);
         }
         for metric in &judgement.reported {
-            let said = format!("not gating: {}", message(metric, judgement.pairs));
+            let said = format!("not gating: {}", Shown::from(metric).message(judgement.pairs));
             let case = case(class, metric.metric.key(), CaseResult::Passed, said);
             cases.insert(metric.metric, case);
         }
@@ -73,72 +77,122 @@ fn recorded(class: &str, metric: Metric, runs: &[&RunSummary]) -> Option<Case> {
     })
 }
 
-/// Whether a key has a baseline, and whether the two are the same experiment: one case each, so
-/// that one cause is not reported once a metric.
-fn of_key(class: &str, judgement: &Judgement, strictness: Strictness) -> [Case; 2] {
-    let said = format!("{}: {}: {}", judgement.key, judgement.verdict, judgement.reason);
-    let missing = judgement.verdict == Verdict::MissingBaseline;
-    let baseline = match (missing, strictness.baseline_required) {
-        (false, _) => CaseResult::Passed,
-        (true, false) => CaseResult::Skipped { message: no_baseline(judgement) },
-        (true, true) => CaseResult::Failure {
-            kind: "MissingBaseline",
-            message: no_baseline(judgement),
-            details: judgement.reason.clone(),
-        },
+/// Cases of a file of pairs: whether it can be judged, and one a metric.
+pub(super) fn of_pairs(judged: &FileJudgement, strictness: Strictness) -> Vec<Case> {
+    let whole = Whole {
+        class: CLASS_OF_PAIRS,
+        key: "pairs",
+        verdict: judged.decision.verdict,
+        reason: &judged.reason,
+        pairs: judged.decision.pairs,
+        notes: &judged.notes,
+        weaker: "",
     };
-    let error = |kind| CaseResult::Error {
-        kind,
-        message: judgement.reason.clone(),
-        details: said.replace("; ", "\n"),
-    };
-    let comparable = match judgement.verdict {
-        Verdict::Incomparable => error("Incomparable"),
-        Verdict::Broken => error("BenchmarkError"),
-        Verdict::MissingBaseline => CaseResult::Skipped { message: no_baseline(judgement) },
-        Verdict::Pass | Verdict::Improved | Verdict::Inconclusive | Verdict::Regressed => {
-            CaseResult::Passed
-        }
-    };
-    [
-        case(class, "baseline-present", baseline, said.clone()),
-        case(class, "comparable", comparable, said.clone()),
-    ]
+    let metrics = judged
+        .metrics
+        .iter()
+        .map(|metric| whole.judged(&metric.name, metric.verdict, &Shown::from(metric), strictness));
+    // That there is a baseline goes without saying.
+    let [_, comparable] = whole.cases(strictness);
+    [comparable].into_iter().chain(metrics).collect()
 }
 
-fn no_baseline(judgement: &Judgement) -> String {
-    format!("NO BASELINE for key {}", judgement.key)
+/// The class of a file of pairs, which does not say what they are of.
+const CLASS_OF_PAIRS: &str = "perf.pairs";
+
+/// A judgement as a whole, whatever it was made on.
+struct Whole<'a> {
+    class: &'a str,
+    key: &'a str,
+    verdict: Verdict,
+    reason: &'a str,
+    pairs: u32,
+    notes: &'a [String],
+    weaker: &'static str,
 }
 
-fn judged(
-    class: &str,
-    judgement: &Judgement,
-    metric: &MetricJudgement,
-    strictness: Strictness,
-) -> Case {
-    let said = format!("{}: {}", metric.verdict, message(metric, judgement.pairs));
-    let result = match metric.verdict {
-        Verdict::Pass | Verdict::Improved => CaseResult::Passed,
-        Verdict::Regressed => CaseResult::Failure {
-            kind: "PerformanceRegression",
-            message: message(metric, judgement.pairs),
-            details: all_runs(metric),
-        },
-        Verdict::Inconclusive if strictness.inconclusive_fails => CaseResult::Failure {
-            kind: "Inconclusive",
-            message: message(metric, judgement.pairs),
-            details: all_runs(metric),
-        },
-        Verdict::Inconclusive => CaseResult::Skipped {
-            message: format!("INCONCLUSIVE: {}", message(metric, judgement.pairs)),
-        },
-        Verdict::MissingBaseline => CaseResult::Skipped { message: no_baseline(judgement) },
-        Verdict::Incomparable => {
-            CaseResult::Skipped { message: format!("INCOMPARABLE: {}", judgement.reason) }
+impl<'a> Whole<'a> {
+    fn of(class: &'a str, judgement: &'a Judgement) -> Self {
+        Self {
+            class,
+            key: &judgement.key,
+            verdict: judgement.verdict,
+            reason: &judgement.reason,
+            pairs: judgement.pairs,
+            notes: &judgement.notes,
+            weaker: weaker(judgement),
         }
-        Verdict::Broken => CaseResult::Skipped { message: format!("BROKEN: {}", judgement.reason) },
-    };
-    case(class, metric.metric.key(), result, said)
+    }
+
+    /// Whether there is a baseline, and whether the two sides are the same experiment: one case
+    /// each, so that one cause is not reported once a metric.
+    fn cases(&self, strictness: Strictness) -> [Case; 2] {
+        let said = format!("{}: {}: {}", self.key, self.verdict, self.reason);
+        let notes = self.notes.iter().map(|note| format!("\nnote: {note}")).collect::<String>();
+        let all_said = format!("{said}\n{}{notes}", self.weaker).replace("\n\n", "\n");
+        let missing = self.verdict == Verdict::MissingBaseline;
+        let baseline = match (missing, strictness.baseline_required) {
+            (false, _) => CaseResult::Passed,
+            (true, false) => CaseResult::Skipped { message: self.no_baseline() },
+            (true, true) => CaseResult::Failure {
+                kind: "MissingBaseline",
+                message: self.no_baseline(),
+                details: self.reason.to_owned(),
+            },
+        };
+        let error = |kind| CaseResult::Error {
+            kind,
+            message: self.reason.to_owned(),
+            details: said.replace("; ", "\n"),
+        };
+        let comparable = match self.verdict {
+            Verdict::Incomparable => error("Incomparable"),
+            Verdict::Broken => error("BenchmarkError"),
+            Verdict::MissingBaseline => CaseResult::Skipped { message: self.no_baseline() },
+            Verdict::Pass | Verdict::Improved | Verdict::Inconclusive | Verdict::Regressed => {
+                CaseResult::Passed
+            }
+        };
+        [
+            case(self.class, "baseline-present", baseline, said),
+            case(self.class, "comparable", comparable, all_said.trim_end().to_owned()),
+        ]
+    }
+
+    fn no_baseline(&self) -> String {
+        format!("NO BASELINE for key {}", self.key)
+    }
+
+    /// The case of a metric.
+    fn judged(
+        &self,
+        name: &str,
+        verdict: Verdict,
+        shown: &Shown<'_>,
+        strictness: Strictness,
+    ) -> Case {
+        let message = shown.message(self.pairs);
+        let said = format!("{verdict}: {message}");
+        let result = match verdict {
+            Verdict::Pass | Verdict::Improved => CaseResult::Passed,
+            Verdict::Regressed => CaseResult::Failure {
+                kind: "PerformanceRegression",
+                message,
+                details: all_runs(shown),
+            },
+            Verdict::Inconclusive if strictness.inconclusive_fails => {
+                CaseResult::Failure { kind: "Inconclusive", message, details: all_runs(shown) }
+            }
+            Verdict::Inconclusive => {
+                CaseResult::Skipped { message: format!("INCONCLUSIVE: {message}") }
+            }
+            Verdict::MissingBaseline => CaseResult::Skipped { message: self.no_baseline() },
+            Verdict::Incomparable | Verdict::Broken => {
+                CaseResult::Skipped { message: format!("{}: {}", said_of(verdict), self.reason) }
+            }
+        };
+        case(self.class, name, result, said)
+    }
 }
 
 fn case(class: &str, name: &str, result: CaseResult, said: String) -> Case {
@@ -147,12 +201,13 @@ fn case(class: &str, name: &str, result: CaseResult, said: String) -> Case {
 }
 
 /// Every value, one a line.
-fn all_runs(judged: &MetricJudgement) -> String {
+fn all_runs(shown: &Shown<'_>) -> String {
     let row = |side: &str, values: &[f64]| {
         let rows = values.iter().enumerate();
         rows.map(|(at, value)| format!("{side} run {}: {value}\n", at + 1)).collect::<String>()
     };
-    row("baseline", &judged.baseline) + &row("candidate", &judged.candidate)
+    let [baseline, candidate] = shown.sides;
+    row("baseline", baseline) + &row("candidate", candidate)
 }
 
 /// The mean and what it is made of: `12.3 ms (runs: 12.1 12.5)`.

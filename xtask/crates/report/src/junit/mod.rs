@@ -13,7 +13,9 @@ mod xml;
 
 use std::time::Duration;
 
+use domain::timestamp::Timestamp;
 use domain::verdict::Strictness;
+use stats::gate::FileJudgement;
 
 use crate::session::SessionView;
 
@@ -34,6 +36,21 @@ pub fn junit(session: &SessionView, strictness: Strictness) -> Result<String, Ju
     let mut cases = cases::of_steps(session);
     cases.extend(measured::of_runs(session, strictness));
     xml::write(session, cases).map_err(|source| JunitError { source })
+}
+
+/// The judgement on a file of pairs, made at `at`, as JUnit XML.
+///
+/// # Errors
+///
+/// As [`junit`].
+pub fn junit_of_pairs(
+    judged: &FileJudgement,
+    at: Timestamp,
+    strictness: Strictness,
+) -> Result<String, JunitError> {
+    let session = SessionView { opened: Some(at), ..SessionView::default() };
+    let cases = measured::of_pairs(judged, strictness);
+    xml::write(&session, cases).map_err(|source| JunitError { source })
 }
 
 /// One case.

@@ -7,6 +7,7 @@ use super::contrast::{Contrast, RULES, Sides};
 use super::noise::{Effect, Noise, Random};
 use super::real::{self, Count};
 use super::run::{Known, USUAL, compare};
+use super::stored;
 
 /// The whole report, with so many comparisons in each cell.
 pub(crate) fn report(comparisons: u32) -> String {
@@ -16,6 +17,8 @@ pub(crate) fn report(comparisons: u32) -> String {
         by_noise(&rule, comparisons),
         robustness(&rule, comparisons),
         contrast(&rule, comparisons),
+        screen(&rule, comparisons),
+        allowed(&rule, comparisons),
         nights(&rule),
     ];
     parts.join("\n")
@@ -166,6 +169,66 @@ fn contrast(rule: &Rule, of: u32) -> String {
         percent(cell(Effect::Decode(0.03)).regressed, of),
         percent(cell(Effect::Decode(0.05)).regressed, of),
     )
+}
+
+fn screen(rule: &Rule, of: u32) -> String {
+    let mut text = format!(
+        "## A stored baseline that may clear and never fails\n\n\
+         {} runs in each session, the new one among them. What it does not clear is inconclusive, and `ab` \
+         measures the baseline again: not clearing costs time and no error. Clearing a slower candidate is \
+         the error.\n\n\
+         | CV | stored sessions | unchanged cleared, % | 3 % slower decode cleared, % | 5 % cleared, % |\n\
+         | --- | --- | --- | --- | --- |\n",
+        stored::RUNS
+    );
+    for cv in [0.0025, 0.005, 0.01, 0.02] {
+        for sessions in [3, 5, 10] {
+            let cleared = |effect| {
+                let mut random = Random::new(6);
+                let clears =
+                    |_: &u32| stored::clears(rule, Noise::of(cv), effect, sessions, &mut random);
+                u32::try_from((0..of).filter(clears).count()).unwrap_or(of)
+            };
+            text.push_str(&format!(
+                "| {} % | {sessions} | {} | {} | {} |\n",
+                cv * 100.0,
+                percent(cleared(Effect::None), of),
+                with_interval(cleared(Effect::Decode(0.03)), of),
+                with_interval(cleared(Effect::Decode(0.05)), of),
+            ));
+        }
+    }
+    text
+}
+
+fn allowed(rule: &Rule, of: u32) -> String {
+    let mut text = "## A stored baseline that is allowed to fail (`--allow-stored`)\n\n\
+         The rule of pairs, on the newest of ten stored sessions and a session of another time. Its error rate \
+         is no longer 1 %: what differs between two sessions is taken for a change, and more runs make it \
+         surer of that.\n\n\
+         | CV | runs a side | A/A called regressed, % | 3 % slower decode found, % | 5 % found, % |\n\
+         | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for cv in [0.005, 0.01, 0.02] {
+        for runs in [3, 5, 10] {
+            let regressed = |effect| {
+                let mut random = Random::new(7);
+                let fails = |_: &u32| {
+                    let verdict = stored::allowed(rule, Noise::of(cv), effect, runs, &mut random);
+                    verdict == Verdict::Regressed
+                };
+                u32::try_from((0..of).filter(fails).count()).unwrap_or(of)
+            };
+            text.push_str(&format!(
+                "| {} % | {runs} | {} | {} | {} |\n",
+                cv * 100.0,
+                with_interval(regressed(Effect::None), of),
+                percent(regressed(Effect::Decode(0.03)), of),
+                percent(regressed(Effect::Decode(0.05)), of),
+            ));
+        }
+    }
+    text
 }
 
 fn nights(rule: &Rule) -> String {

@@ -1,13 +1,16 @@
 //! A file of pairs: the gate for numbers that were measured elsewhere.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use domain::gate::{Class, Rule};
+use domain::gate::{Class, Estimate, Rule};
 use domain::metric::Better;
 use domain::verdict::Verdict;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::decide::{Decision, Series, State, decide};
+use super::judge::of_metric;
 use super::noise::{believed, trust};
 use super::pairs::worsening;
 use super::words;
@@ -17,7 +20,34 @@ use super::words;
 #[serde(deny_unknown_fields)]
 pub struct PairsFile {
     /// The metrics.
+    #[serde(deserialize_with = "each_once")]
     pub metrics: BTreeMap<String, MetricPairs>,
+}
+
+/// A map in which no name stands twice: the second would silently stand for the first.
+fn each_once<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, MetricPairs>, D::Error> {
+    struct EachOnce;
+    impl<'de> Visitor<'de> for EachOnce {
+        type Value = BTreeMap<String, MetricPairs>;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("a map of metrics")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut metrics = BTreeMap::new();
+            while let Some((name, pairs)) = map.next_entry::<String, MetricPairs>()? {
+                if metrics.contains_key(&name) {
+                    return Err(A::Error::custom(format!("the metric `{name}` stands twice")));
+                }
+                metrics.insert(name, pairs);
+            }
+            Ok(metrics)
+        }
+    }
+    deserializer.deserialize_map(EachOnce)
 }
 
 /// The pairs of one metric.
@@ -47,6 +77,25 @@ pub struct FileJudgement {
     pub decision: Decision,
     /// Why, on one line.
     pub reason: String,
+    /// What a reader must know to weigh it: a changed rule, no history, clamped pairs.
+    pub notes: Vec<String>,
+    /// Each metric as far as the deciding look got, by name.
+    pub metrics: Vec<JudgedPairs>,
+}
+
+/// What a file of pairs says of one metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JudgedPairs {
+    /// Its name in the file.
+    pub name: String,
+    /// Which direction is an improvement.
+    pub better: Better,
+    /// Its own verdict.
+    pub verdict: Verdict,
+    /// The values that were used, those of the baseline and those of the candidate.
+    pub used: [Vec<f64>; 2],
+    /// What the deciding look computed, if there was one.
+    pub estimate: Option<Estimate>,
 }
 
 /// Judges a file of pairs. Pairs that cannot be judged are a verdict too, never a pass.
@@ -54,16 +103,49 @@ pub fn judge_file(rule: &Rule, file: &PairsFile) -> FileJudgement {
     let series: Result<Vec<Series>, Refusal> =
         file.metrics.iter().map(|(name, pairs)| series(rule, name, pairs)).collect();
     let decision = series.and_then(|series| {
+        if series.iter().all(|series| series.changes.is_empty()) {
+            return Err((Verdict::Broken, "there is no pair to judge".to_owned()));
+        }
         decide(rule, &series).map_err(|error| (Verdict::Incomparable, error.to_string()))
     });
-    match decision {
-        Ok(decision) => FileJudgement { reason: reason(rule, file, &decision), decision },
+    let (decision, reason) = match decision {
+        Ok(decision) => {
+            let reason = reason(rule, file, &decision);
+            (decision, reason)
+        }
         Err((verdict, reason)) => {
             let state = State::Decided;
-            let decision = Decision { verdict, pairs: 0, looks: Vec::new(), state };
-            FileJudgement { decision, reason }
+            (Decision { verdict, pairs: 0, looks: Vec::new(), state }, reason)
         }
+    };
+    let metrics = file.metrics.iter().map(|(name, pairs)| judged(name, pairs, &decision)).collect();
+    FileJudgement { reason, notes: notes(rule, &decision), metrics, decision }
+}
+
+fn judged(name: &str, pairs: &MetricPairs, decision: &Decision) -> JudgedPairs {
+    let last = decision.looks.last().map_or(&[][..], |look| &look.metrics);
+    let estimate = last.iter().find(|estimate| estimate.metric == name).cloned();
+    let verdict = estimate
+        .as_ref()
+        .map_or(decision.verdict, |estimate| of_metric(estimate, decision.verdict));
+    let used = |side: &[Option<f64>]| {
+        side.iter().take(decision.pairs as usize).copied().flatten().collect()
+    };
+    let used = [used(&pairs.baseline), used(&pairs.candidate)];
+    JudgedPairs { name: name.to_owned(), better: pairs.better, verdict, used, estimate }
+}
+
+fn notes(rule: &Rule, decision: &Decision) -> Vec<String> {
+    let last = decision.looks.last().map_or(&[][..], |look| &look.metrics);
+    let mut notes: Vec<String> = words::changed_rule(rule).into_iter().collect();
+    let cold = last.iter().filter(|estimate| estimate.history_sd.is_none());
+    let cold: Vec<&str> = cold.map(|estimate| estimate.metric.as_str()).collect();
+    if !cold.is_empty() {
+        let cold = cold.join(", ");
+        notes.push(format!("cold start: without a history the gate finds less ({cold})"));
     }
+    notes.extend(last.iter().flat_map(|estimate| words::clamped(&estimate.metric, estimate)));
+    notes
 }
 
 /// A verdict without a look, and why.
@@ -120,7 +202,7 @@ fn unfit(name: &str, pair: usize, baseline: Option<f64>, candidate: Option<f64>)
 }
 
 fn reason(rule: &Rule, file: &PairsFile, decision: &Decision) -> String {
-    let shifts = |wanted: fn(&domain::gate::Estimate) -> bool| {
+    let shifts = |wanted: fn(&Estimate) -> bool| {
         let last = decision.looks.last().map_or(&[][..], |look| &look.metrics);
         let told = last.iter().filter(|estimate| wanted(estimate)).map(|estimate| {
             let better = file.metrics.get(&estimate.metric).map_or(Better::Neutral, |m| m.better);

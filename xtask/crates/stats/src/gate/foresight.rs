@@ -117,9 +117,9 @@ pub fn foresight_lines(rule: &Rule, history: &History) -> Vec<String> {
         .iter()
         .map(|found| format!("{:.1} % of {}", percent(found.resolves), found.metric));
     let mut lines = vec![
-        format!("can resolve {}", resolved.collect::<Vec<_>>().join(", ")),
+        format!("this profile can resolve {}", resolved.collect::<Vec<_>>().join(", ")),
         format!(
-            "expected if nothing changed: {:.1} pairs, chance of INCONCLUSIVE {:.0} %",
+            "if nothing changed, {:.1} pairs are expected, chance of INCONCLUSIVE {:.0} %",
             foresight.pairs,
             foresight.inconclusive * 100.0
         ),

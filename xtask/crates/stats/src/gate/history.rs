@@ -8,7 +8,7 @@ use domain::summary::RunSummary;
 
 use super::key::segment_breaks;
 use super::noise::{Floor, Past, floor};
-use super::pairs::{pair_up, worsening};
+use super::pairs::{Pair, pair_up, worsening};
 
 /// Earlier sessions of a key, made on what is the same machine and software.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -40,8 +40,10 @@ impl History {
             }
             first -= 1;
         }
+        let sessions: Vec<Session<'_>> =
+            sessions[first..].iter().map(|session| Session::of(session)).collect();
         for metric in Metric::all() {
-            let past = sessions[first..].iter().filter_map(|session| past(metric, session));
+            let past = sessions.iter().filter_map(|session| session.past(metric));
             history.sessions.insert(metric, past.collect());
         }
         history
@@ -69,20 +71,33 @@ impl History {
     }
 }
 
-/// A metric's part in one session; none where no run has it.
-fn past(metric: Metric, session: &[&RunSummary]) -> Option<Past> {
-    let better = metric.card().better;
-    let (pairs, _) = pair_up(session);
-    if !pairs.is_empty() {
-        let change = |(baseline, candidate): &(&RunSummary, &RunSummary)| {
-            worsening(better, baseline.metric(metric)?, candidate.metric(metric)?)
+/// One stored session: the pairs of an experiment, or the runs of one side.
+struct Session<'a> {
+    pairs: Vec<Pair<'a>>,
+    runs: Vec<&'a RunSummary>,
+}
+
+impl<'a> Session<'a> {
+    fn of(session: &[&'a RunSummary]) -> Self {
+        let (pairs, _) = pair_up(session);
+        let counts = |run: &&RunSummary| {
+            run.arm.is_none_or(|arm| arm.side == Side::Baseline && 0 < arm.pair)
         };
-        let changes: Vec<f64> = pairs.iter().filter_map(change).collect();
-        return (!changes.is_empty()).then_some(Past::Pairs(changes));
+        Self { pairs, runs: session.iter().copied().filter(counts).collect() }
     }
-    let counts =
-        |run: &&&RunSummary| run.arm.is_none_or(|arm| arm.side == Side::Baseline && 0 < arm.pair);
-    let values = session.iter().filter(counts).filter_map(|run| run.metric(metric));
-    let logs: Vec<f64> = values.filter(|value| 0.0 < *value).map(f64::ln).collect();
-    (!logs.is_empty()).then_some(Past::Runs(logs))
+
+    /// A metric's part in it; none where no run has it.
+    fn past(&self, metric: Metric) -> Option<Past> {
+        let better = metric.card().better;
+        if !self.pairs.is_empty() {
+            let change = |(baseline, candidate): &Pair<'_>| {
+                worsening(better, baseline.metric(metric)?, candidate.metric(metric)?)
+            };
+            let changes: Vec<f64> = self.pairs.iter().filter_map(change).collect();
+            return (!changes.is_empty()).then_some(Past::Pairs(changes));
+        }
+        let values = self.runs.iter().filter_map(|run| run.metric(metric));
+        let logs: Vec<f64> = values.filter(|value| 0.0 < *value).map(f64::ln).collect();
+        (!logs.is_empty()).then_some(Past::Runs(logs))
+    }
 }

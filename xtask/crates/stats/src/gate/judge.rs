@@ -155,7 +155,7 @@ fn told(
 
 /// A metric's own verdict. One that is neither surely worse nor surely equal is inconclusive,
 /// also where another metric has decided.
-fn of_metric(estimate: &Estimate, whole: Verdict) -> Verdict {
+pub(super) fn of_metric(estimate: &Estimate, whole: Verdict) -> Verdict {
     match whole {
         Verdict::Broken | Verdict::Incomparable | Verdict::MissingBaseline => whole,
         Verdict::Pass | Verdict::Improved | Verdict::Regressed | Verdict::Inconclusive => {

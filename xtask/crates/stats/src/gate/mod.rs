@@ -28,7 +28,7 @@ mod words;
 
 pub use changes::{ChangePoint, change_points, ratios};
 pub use decide::{Decision, Series, State, UnfitPairs, decide, shown};
-pub use file::{FileJudgement, MetricPairs, PairsFile, judge_file};
+pub use file::{FileJudgement, JudgedPairs, MetricPairs, PairsFile, judge_file};
 pub use foresight::{Foresight, MetricForesight, foresee, foresight_lines};
 pub use history::History;
 pub use judge::{judge_interleaved, judge_pairs};
@@ -36,5 +36,5 @@ pub use key::{key, readable_key};
 pub use noise::{Floor, Past};
 pub use pairs::{Pair, pair_up, worsening};
 pub use standing::{Standing, standing};
-pub use stored::{StoredMay, judge_stored, refuse};
+pub use stored::{StoredMay, clearance, judge_stored, level, refuse, stored_foresight};
 pub use words::{Percent, counted, line, percent, shift};

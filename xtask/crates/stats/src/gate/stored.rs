@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use domain::event::{Judgement, MetricJudgement};
 use domain::gate::{Basis, Class, Estimate, Rule, Side};
-use domain::metric::Metric;
+use domain::metric::{Better, Metric};
 use domain::summary::RunSummary;
 use domain::verdict::Verdict;
 
 use super::history::History;
 use super::judge::{broken, judge_pairs, metric_judgement, obstacle, values};
-use super::key::key;
+use super::key::{key, segment_breaks};
 use super::pairs::{Pair, sign};
 use super::{noise::median, student, words};
 
@@ -31,7 +31,9 @@ pub enum StoredMay {
 }
 
 /// Judges runs by the stored runs of their key; runs of a session stand together, the newest
-/// session last.
+/// session last. Of an experiment the candidate's runs are judged, and the candidate's runs are
+/// what a stored experiment says of its key. No more sessions are looked back at than the rule
+/// says.
 pub fn judge_stored(
     rule: &Rule,
     stored: &[&RunSummary],
@@ -42,27 +44,100 @@ pub fn judge_stored(
         StoredMay::Clear => Basis::Stored,
         StoredMay::ClearOrFail => Basis::StoredAllowed,
     };
-    let standing: Vec<&RunSummary> = stored.iter().copied().filter(|run| stands(run)).collect();
-    let sides = Sides { rule, stored: &standing, candidate, basis };
+    let stored = newest_sessions(stored, rule.history.sessions as usize);
+    let (standing, judged) = (standing(stored), standing(candidate));
+    let sides = Sides { rule, stored: &standing, candidate: &judged, basis };
     if let Some((verdict, reason)) = sides.obstacle() {
         return sides.judgement(verdict, reason, |_| None);
     }
-    match may {
+    let mut judgement = match may {
         StoredMay::Clear => sides.screened(),
-        StoredMay::ClearOrFail => {
-            let newest = sides.newest_session();
-            let pairs: Vec<Pair<'_>> =
-                newest.iter().copied().zip(candidate.iter().copied()).collect();
-            let history = History::of(stored, pairs[0].1);
-            judge_pairs(rule, &pairs, &history, basis)
-        }
+        StoredMay::ClearOrFail => sides.judged(stored),
+    };
+    judgement.notes.extend(sides.breaks());
+    judgement
+}
+
+/// The runs of the newest sessions.
+fn newest_sessions<'a, 'b>(runs: &'b [&'a RunSummary], most: usize) -> &'b [&'a RunSummary] {
+    let sessions: Vec<_> = runs.chunk_by(|a, b| a.session == b.session).collect();
+    let older = sessions.len().saturating_sub(most);
+    let skipped: usize = sessions[..older].iter().map(|session| session.len()).sum();
+    &runs[skipped..]
+}
+
+/// The runs that show where their key stands: of an experiment those of the candidate.
+fn standing<'a>(runs: &[&'a RunSummary]) -> Vec<&'a RunSummary> {
+    let stands =
+        |run: &&RunSummary| run.arm.is_none_or(|arm| arm.side == Side::Candidate && 0 < arm.pair);
+    runs.iter().copied().filter(stands).collect()
+}
+
+/// Where a session lies among earlier ones, by a one-sided prediction bound for one more session;
+/// none where fewer than two are known. `past` and `now` are levels: medians of the logarithms of
+/// a session's runs, the sign turned so that more is worse.
+///
+/// The mean and the plain standard deviation are used: an odd session widens the bound and clears
+/// less.
+pub fn clearance(
+    rule: &Rule,
+    name: &str,
+    class: Class,
+    past: &[f64],
+    now: f64,
+) -> Option<Estimate> {
+    let count = past.len() as f64;
+    let df = u32::try_from(past.len()).ok()?.checked_sub(1).filter(|df| 0 < *df)?;
+    let mean = past.iter().sum::<f64>() / count;
+    let squares: f64 = past.iter().map(|level| (level - mean).powi(2)).sum();
+    let sd = (squares / f64::from(df)).sqrt().max(rule.history.least_sd);
+    let change = now - mean;
+    let se = sd * (1.0 + 1.0 / count).sqrt();
+    let reach = student::quantile(1.0 - rule.beta, df)? * se;
+    Some(Estimate {
+        metric: name.to_owned(),
+        class,
+        estimate: change,
+        se,
+        df,
+        p: student::above(change / se, df)?,
+        p_better: student::below(change / se, df)?,
+        alpha: 0.0,
+        lower: change - reach,
+        upper: change + reach,
+        history_sd: Some(sd),
+        clamped: Vec::new(),
+        regressed: false,
+        improved: false,
+        equivalent: change + reach < rule.limits(class).tolerance,
+    })
+}
+
+/// What stored runs let one expect of a session that is compared with them, on one line.
+pub fn stored_foresight(rule: &Rule, stored: &[&RunSummary]) -> String {
+    let stored = standing(newest_sessions(stored, rule.history.sessions as usize));
+    let sides = Sides { rule, stored: &stored, candidate: &[], basis: Basis::Stored };
+    let (sessions, needed) = (sides.sessions().len(), rule.history.sessions_to_clear as usize);
+    let count = words::count(sessions, "stored session");
+    if sessions < needed {
+        return format!("{count} of the {needed} that it takes to clear a change");
+    }
+    match sides.chance() {
+        Some(chance) => format!(
+            "{count} clear unchanged code with a chance of {:.0} %; they never fail a change",
+            chance * 100.0
+        ),
+        None => format!("{count}, some without a metric that decides: they clear nothing"),
     }
 }
 
-/// Whether a stored run shows where its key stood: of an experiment that was accepted that is the
-/// candidate.
-fn stands(run: &RunSummary) -> bool {
-    run.arm.is_none_or(|arm| arm.side == Side::Candidate && 0 < arm.pair)
+/// Where a session stands, as [`clearance`] takes it; none without runs, or where a value is not
+/// above zero.
+pub fn level(better: Better, values: &[f64]) -> Option<f64> {
+    let sign = sign(better)?;
+    let measured = |value: &f64| value.is_finite() && 0.0 < *value;
+    values.iter().all(measured).then_some(())?;
+    median(&values.iter().map(|value| sign * value.ln()).collect::<Vec<_>>())
 }
 
 /// The judgement on runs that nothing can be said of, with what was measured.
@@ -93,8 +168,16 @@ impl<'a> Sides<'a> {
         if let Some(broken) = broken(self.candidate.iter().copied()) {
             return Some(broken);
         }
+        if let Some(metric) =
+            self.rule.metrics.iter().find(|m| self.level(**m, self.candidate).is_none())
+        {
+            let reason = format!("`{}` of a run is not there, or not above zero", metric.key());
+            return Some((Verdict::Broken, reason));
+        }
         if self.stored.is_empty() {
-            return Some((Verdict::MissingBaseline, "no stored run of this key".to_owned()));
+            let reason =
+                "no stored run of this key; `baseline accept` makes this session the first";
+            return Some((Verdict::MissingBaseline, reason.to_owned()));
         }
         let newest = self.newest_session();
         let mut pairs: Vec<Pair<'_>> =
@@ -112,7 +195,8 @@ impl<'a> Sides<'a> {
             format!("fewer than {FEWEST_RUNS} runs to judge: {}", self.candidate.len())
         } else if sessions < needed as usize {
             format!(
-                "{sessions} stored session of the {needed} that show how sessions differ; `ab` measures the baseline again"
+                "{} of the {needed} that show how sessions differ; `ab` measures the baseline again",
+                words::count(sessions, "stored session")
             )
         } else {
             String::new()
@@ -148,45 +232,56 @@ impl<'a> Sides<'a> {
         )
     }
 
-    /// Where the candidate lies among the stored sessions, by a one-sided prediction bound for one
-    /// more session. The mean and the plain standard deviation are used: an odd session widens the
-    /// bound and clears less.
+    /// Where the candidate lies among the stored sessions.
     fn estimate(&self, metric: Metric) -> Option<Estimate> {
-        let sign = sign(metric.card().better)?;
-        let level = |runs: &[&RunSummary]| {
-            let logs: Option<Vec<f64>> = runs
-                .iter()
-                .map(|run| Some(run.metric(metric).filter(|v| 0.0 < *v)?.ln()))
-                .collect();
-            median(&logs?)
+        let past: Vec<f64> =
+            self.sessions().into_iter().filter_map(|runs| self.level(metric, runs)).collect();
+        let now = self.level(metric, self.candidate)?;
+        clearance(self.rule, metric.key(), Class::of(metric), &past, now)
+    }
+
+    /// Chance that one more session of unchanged code is cleared, metrics taken as independent.
+    fn chance(&self) -> Option<f64> {
+        let one = |metric: &Metric| {
+            let past: Vec<f64> =
+                self.sessions().into_iter().filter_map(|runs| self.level(*metric, runs)).collect();
+            let mean = past.iter().sum::<f64>() / past.len() as f64;
+            let found = clearance(self.rule, metric.key(), Class::of(*metric), &past, mean)?;
+            let room = self.rule.limits(found.class).tolerance - found.upper;
+            student::below(room / found.se, found.df)
         };
-        let past: Vec<f64> = self.sessions().into_iter().filter_map(level).collect();
-        let count = past.len() as f64;
-        let df = u32::try_from(past.len()).ok()?.checked_sub(1).filter(|df| 0 < *df)?;
-        let mean = past.iter().sum::<f64>() / count;
-        let squares: f64 = past.iter().map(|level| (level - mean).powi(2)).sum();
-        let sd = (squares / f64::from(df)).sqrt().max(self.rule.history.least_sd);
-        let change = sign * (level(self.candidate)? - mean);
-        let se = sd * (1.0 + 1.0 / count).sqrt();
-        let reach = student::quantile(1.0 - self.rule.beta, df)? * se;
-        let class = Class::of(metric);
-        Some(Estimate {
-            metric: metric.key().to_owned(),
-            class,
-            estimate: change,
-            se,
-            df,
-            p: student::above(change / se, df)?,
-            p_better: student::below(change / se, df)?,
-            alpha: 0.0,
-            lower: change - reach,
-            upper: change + reach,
-            history_sd: Some(sd),
-            clamped: Vec::new(),
-            regressed: false,
-            improved: false,
-            equivalent: change + reach < self.rule.limits(class).tolerance,
-        })
+        self.rule.metrics.iter().map(one).product()
+    }
+
+    fn level(&self, metric: Metric, runs: &[&RunSummary]) -> Option<f64> {
+        let known: Option<Vec<f64>> = runs.iter().map(|run| run.metric(metric)).collect();
+        level(metric.card().better, &known?)
+    }
+
+    /// The rule of pairs, on runs that were no pairs.
+    fn judged(&self, stored: &[&RunSummary]) -> Judgement {
+        let (newest, candidate) = (self.newest_session(), self.candidate);
+        let pairs: Vec<Pair<'_>> = newest.iter().copied().zip(candidate.iter().copied()).collect();
+        let history = History::of(stored, pairs[0].1);
+        let mut judgement = judge_pairs(self.rule, &pairs, &history, self.basis);
+        if newest.len() != candidate.len() {
+            judgement.notes.push(format!(
+                "left out: the baseline's newest session has {} and this one {}; {} can be made",
+                words::count(newest.len(), "run"),
+                words::count(candidate.len(), "run"),
+                words::count(pairs.len(), "pair"),
+            ));
+        }
+        judgement
+    }
+
+    /// What became different between the newest stored session and this one and is neither under
+    /// test nor forbidden to change.
+    fn breaks(&self) -> Option<String> {
+        let (old, new) = (self.newest_session().first()?, self.candidate.first()?);
+        let breaks = segment_breaks(&old.environment, &new.environment);
+        (!breaks.is_empty())
+            .then(|| format!("since the newest stored session: {}", breaks.join(", ")))
     }
 
     fn judgement(

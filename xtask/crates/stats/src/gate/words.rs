@@ -114,10 +114,7 @@ pub(super) fn notes(
     metrics: &[MetricJudgement],
 ) -> Vec<String> {
     let mut notes: Vec<String> = basis.cost().map(str::to_owned).into_iter().collect();
-    let changes = rule.changes();
-    if !changes.is_empty() {
-        notes.push(format!("not the standard rule: {}", changes.join("; ")));
-    }
+    notes.extend(changed_rule(rule));
     if let Some(cut) = history.cut() {
         notes.push(format!("older sessions do not count as history: {cut}"));
     }
@@ -134,28 +131,39 @@ pub(super) fn notes(
             cold.join(", ")
         ));
     }
-    notes.extend(metrics.iter().flat_map(clamped));
+    let clamps =
+        metrics.iter().filter_map(|judged| Some((judged.metric, judged.estimate.as_ref()?)));
+    notes.extend(clamps.flat_map(|(metric, estimate)| clamped(&metric.to_string(), estimate)));
     notes.extend(super::stability::unstable(rule, pairs));
     notes
 }
 
+/// The parameters that are not the standard ones, if any.
+pub(super) fn changed_rule(rule: &Rule) -> Option<String> {
+    let changes = rule.changes();
+    (!changes.is_empty()).then(|| format!("not the standard rule: {}", changes.join("; ")))
+}
+
 /// Pairs that were drawn in, one line each.
-fn clamped(judged: &MetricJudgement) -> Vec<String> {
-    let clamps = judged.estimate.iter().flat_map(|estimate| &estimate.clamped);
+pub(super) fn clamped(name: &str, estimate: &Estimate) -> Vec<String> {
     let percent = |change: f64| change.exp_m1() * 100.0;
     let told = |clamp: &domain::gate::Clamp| {
         format!(
-            "clamped: {} of pair {} from {:+.1} % to {:+.1} % (more is worse)",
-            judged.metric,
+            "clamped: {name} of pair {} from {:+.1} % to {:+.1} % (more is worse)",
             clamp.pair,
             percent(clamp.from),
             percent(clamp.to)
         )
     };
-    clamps.map(told).collect()
+    estimate.clamped.iter().map(told).collect()
 }
 
 /// `1 pair`, `2 pairs`.
 pub fn counted(pairs: u32) -> String {
-    format!("{pairs} pair{}", if pairs == 1 { "" } else { "s" })
+    count(pairs as usize, "pair")
+}
+
+/// A number of things: `1 run`, `2 runs`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
