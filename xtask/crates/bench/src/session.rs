@@ -190,6 +190,11 @@ impl Session {
         })
     }
 
+    /// Whether a process was started by this session, wherever it has gone since.
+    pub fn owns(&self, pid: u32) -> bool {
+        serve::is_tagged(pid, &self.tag())
+    }
+
     /// VRAM in use on the GPUs together, in MiB; none where there are none or it cannot be read.
     pub fn vram_used_mib(&self) -> Option<u64> {
         let used = self.probe.vram_used(&self.gpus).ok()??;

@@ -55,6 +55,22 @@ pub enum Anomaly {
         /// All prompt tokens.
         prompt_tokens: u64,
     },
+    /// A repeat was answered from what an earlier run had left in the prefix cache: it is not a
+    /// faster run, it did less.
+    RepeatFromCache {
+        /// Which repeat, from 1.
+        repeat: u32,
+        /// Prompt tokens that were cached.
+        cached_tokens: u64,
+        /// All prompt tokens.
+        prompt_tokens: u64,
+    },
+    /// The load shares prefixes and the server says that its prefix cache is on, but nothing came
+    /// from it.
+    PrefixCacheUnused {
+        /// All prompt tokens.
+        prompt_tokens: u64,
+    },
     /// The stream carried comment lines that only keep the connection open.
     CommentPings {
         /// How many.
@@ -264,6 +280,8 @@ impl Anomaly {
             Self::InputTokensDisagree { .. } => "input-tokens-disagree",
             Self::ShortAnswers { .. } => "short-answers",
             Self::PrefixCacheHits { .. } => "prefix-cache-hits",
+            Self::RepeatFromCache { .. } => "repeat-from-cache",
+            Self::PrefixCacheUnused { .. } => "prefix-cache-unused",
             Self::CommentPings { .. } => "comment-pings",
             Self::MergedTokens { .. } => "merged-tokens",
             Self::SplitTokens { .. } => "split-tokens",
@@ -322,6 +340,16 @@ impl fmt::Display for Anomaly {
                     "{cached_tokens} of {prompt_tokens} prompt tokens came from the prefix cache"
                 )
             }
+            Self::RepeatFromCache { repeat, cached_tokens, prompt_tokens } => write!(
+                f,
+                "repeat {repeat} was answered from the prefix cache: {cached_tokens} of \
+                 {prompt_tokens} prompt tokens were left there by an earlier run"
+            ),
+            Self::PrefixCacheUnused { prompt_tokens } => write!(
+                f,
+                "the load shares prefixes and the server's prefix cache is on, but none of \
+                 {prompt_tokens} prompt tokens came from it"
+            ),
             Self::CommentPings { count } => {
                 write!(f, "the stream carried {count} keep-alive comments")
             }

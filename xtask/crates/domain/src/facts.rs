@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::contract::Contract;
 use crate::framework::Framework;
 use crate::names::names;
 
@@ -373,6 +374,9 @@ pub struct ServerFacts {
     pub capabilities: Capabilities,
     /// Its resolved arguments as it tells them, by name.
     pub resolved: BTreeMap<String, serde_json::Value>,
+    /// What of the like-for-like contract it says.
+    #[serde(default = "Contract::unsaid")]
+    pub contract: Contract,
 }
 
 /// Where and with what a run was made: what a reader needs to believe and repeat it.

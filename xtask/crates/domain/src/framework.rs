@@ -21,6 +21,8 @@ pub enum Framework {
     Ollama,
     /// llama.cpp's HTTP server.
     LlamaCpp,
+    /// `transformers serve`.
+    Transformers,
     /// Any other OpenAI-compatible server; can only be attached to.
     Openai,
 }
@@ -31,6 +33,7 @@ names!(Framework, "framework", {
     Vllm => "vllm",
     Ollama => "ollama",
     LlamaCpp => "llama-cpp",
+    Transformers => "transformers",
     Openai => "openai",
 });
 
@@ -43,6 +46,7 @@ impl Framework {
             Self::Vllm => "vLLM",
             Self::Ollama => "Ollama",
             Self::LlamaCpp => "llama.cpp",
+            Self::Transformers => "transformers serve",
             Self::Openai => "OpenAI-compatible server",
         }
     }

@@ -8,6 +8,7 @@
 pub mod accounting;
 pub mod anomaly;
 pub mod certificate;
+pub mod contract;
 pub mod event;
 pub mod exit;
 pub mod facts;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::accounting::Accounting;
 use crate::anomaly::{Anomaly, Lag};
 use crate::certificate::ErrorBound;
+use crate::contract::{CacheCount, Contract};
 use crate::facts::{Environment, Vram};
 use crate::failure::FailureKind;
 use crate::framework::{Backend, Engine, Framework};
@@ -69,6 +70,12 @@ pub struct RunSummary {
     pub kv_cache_tokens: Option<u64>,
     /// Hash of the request set: equal hashes mean equal work. The Python tool does not tell.
     pub request_set: Option<String>,
+    /// What was held equal, as far as it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Contract>,
+    /// Prompt tokens that the server had cached, by its own counters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_count: Option<CacheCount>,
     /// How well the load generator kept up; the Python tool does not tell.
     pub client: Option<ClientLag>,
     /// How far the numbers may be from the truth, where a certificate of this machine covers such

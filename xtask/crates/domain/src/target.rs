@@ -62,9 +62,13 @@ impl Target {
             // A server that runs already holds its GPU, which may be another host's.
             (Device::Auto, _) if self.url.is_some() => false,
             (Device::Auto, Framework::Sglang | Framework::Vllm) => true,
-            (Device::Auto, Framework::Ollama | Framework::LlamaCpp | Framework::Openai) => {
-                host_has_gpu
-            }
+            (
+                Device::Auto,
+                Framework::Ollama
+                | Framework::LlamaCpp
+                | Framework::Transformers
+                | Framework::Openai,
+            ) => host_has_gpu,
         }
     }
 }

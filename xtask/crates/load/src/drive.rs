@@ -203,7 +203,10 @@ fn at_once(order: &Order<'_>, requests: usize) -> usize {
 fn job(order: &Order<'_>, endpoint: &Endpoint, request: &Request, index: Option<u32>) -> Job {
     let mut headers = order.headers.clone();
     headers.extend(index.map(|index| (INDEX_HEADER.to_owned(), index.to_string())));
-    let ignore_eos = order.profile.ignore_eos;
+    // Where it does nothing it is not asked for: some servers refuse what they do not know. The
+    // Python tool asks all the same.
+    let heeded = order.capabilities.forces_length || order.requests.speaks_as_tool();
+    let ignore_eos = order.profile.ignore_eos && heeded;
     let body = order.requests.body(order.wire, order.model, request, ignore_eos);
     Job {
         index: request.index,

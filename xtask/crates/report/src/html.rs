@@ -3,6 +3,7 @@
 use domain::anomaly::Anomaly;
 use stats::Comparison;
 use stats::compare::{Column, ProfileComparison, Row};
+use stats::contract::{Held, TermRow};
 
 use crate::table::shown;
 use crate::text::{html as escaped, shortened};
@@ -44,9 +45,30 @@ fn section(comparison: &ProfileComparison) -> String {
     format!(
         "<section>\n<h2>Profile {}</h2>\n{}<div class=\"wide\">\n<table>\n\
          <thead><tr><th></th>{headings}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n\
-         </div>\n</section>\n",
+         </div>\n{}</section>\n",
         text(&comparison.profile),
         warning(comparison),
+        contract(comparison),
+    )
+}
+
+/// What the columns were held to, where that is on record.
+fn contract(comparison: &ProfileComparison) -> String {
+    if comparison.contract.is_empty() {
+        return String::new();
+    }
+    let titles = comparison.columns.iter().map(|column| text(&column.title));
+    let headings: String = titles.map(|title| format!("<th scope=\"col\">{title}</th>")).collect();
+    let row = |row: &TermRow| {
+        let class = if row.held == Held::Unequal { " class=\"warning\"" } else { "" };
+        let values = row.values.iter().map(|value| value.as_deref().unwrap_or("not said"));
+        let cells: String = values.map(|value| format!("<td>{}</td>", text(value))).collect();
+        format!("<tr{class}><th scope=\"row\">{}</th>{cells}</tr>\n", row.term.title())
+    };
+    let rows: String = comparison.contract.iter().map(row).collect();
+    format!(
+        "<h3>Held equal, as the servers say</h3>\n<div class=\"wide\">\n<table>\n\
+         <thead><tr><th></th>{headings}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
     )
 }
 

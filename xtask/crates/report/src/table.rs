@@ -3,9 +3,10 @@
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use stats::Comparison;
 use stats::compare::{Cell, ProfileComparison, Row};
+use stats::contract::Held;
 
 use crate::number::{UNKNOWN, readable, with_spread};
-use crate::text::one_line;
+use crate::text::{one_line, shortened};
 
 /// Width that the table keeps to, in columns, as long as every cell can.
 const WIDTH: u16 = 80;
@@ -36,7 +37,43 @@ fn profile(comparison: &ProfileComparison) -> String {
     for finding in &comparison.findings {
         text.push_str(&format!("- {}\n", one_line(&finding.to_string(), LONGEST)));
     }
+    if !comparison.contract.is_empty() {
+        text.push_str(&format!(
+            "Held equal, as the servers say:\n{}\n",
+            terms(comparison).trim_fmt()
+        ));
+    }
     text
+}
+
+/// The contract: one term a row, with a mark where it was not held or not said.
+fn terms(comparison: &ProfileComparison) -> Table {
+    let mut grid = Table::new();
+    grid.load_style(STYLE);
+    grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    let titles = comparison.columns.iter().map(|column| one_line(&column.title, LONGEST));
+    grid.set_header([String::new(), String::new()].into_iter().chain(titles));
+    for row in &comparison.contract {
+        let values = row.values.iter().map(|value| match value {
+            Some(value) => one_line(&shortened(value, TERM_CHARS), LONGEST),
+            None => "not said".to_owned(),
+        });
+        let front = [row.term.title().to_owned(), held(row.held).to_owned()];
+        grid.add_row(front.into_iter().chain(values));
+    }
+    grid
+}
+
+/// Longest value of a term in its table, in characters; the JSON has all of it.
+const TERM_CHARS: usize = 24;
+
+const fn held(held: Held) -> &'static str {
+    match held {
+        Held::Equal => "equal",
+        Held::EqualInEffect => "in effect",
+        Held::Unequal => "NOT EQUAL",
+        Held::NotSaid => "?",
+    }
 }
 
 fn grid(comparison: &ProfileComparison) -> Table {

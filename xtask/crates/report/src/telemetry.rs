@@ -57,7 +57,7 @@ fn memory(run: &RunSummary, vram: Vram) -> String {
 const fn takes_all_at_once(framework: Framework) -> bool {
     match framework {
         Framework::Sglang | Framework::Vllm | Framework::LlamaCpp => true,
-        Framework::Ollama | Framework::Openai | Framework::Sim => false,
+        Framework::Ollama | Framework::Transformers | Framework::Openai | Framework::Sim => false,
     }
 }
 

@@ -103,6 +103,8 @@ pub(crate) fn run() -> RunSummary {
         telemetry: None,
         kv_cache_tokens: None,
         request_set: Some("ab12".to_owned()),
+        contract: None,
+        cache_count: None,
         client: Some(lag()),
         accounting: None,
         error_bound: None,
@@ -137,6 +139,7 @@ pub(crate) fn server() -> ServerFacts {
             flushes_cache: true,
         },
         resolved: BTreeMap::new(),
+        contract: domain::contract::Contract::unsaid(),
     }
 }
 

@@ -129,6 +129,7 @@ mod tests {
                 flushes_cache: true,
             },
             resolved: BTreeMap::new(),
+            contract: domain::contract::Contract::unsaid(),
         }
     }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::contract::Contract;
 use domain::facts::ServerFacts;
 use domain::framework::Framework;
 use serde_json::Value;
@@ -19,12 +20,24 @@ const MOST_VALUES: usize = 1000;
 /// How deep nested settings are followed: vLLM's stand two levels down.
 const DEEPEST: usize = 3;
 
-/// The version and the resolved arguments, as far as the server tells them.
-pub(crate) async fn about(
-    endpoint: &Endpoint,
-    within: Duration,
-) -> (Option<String>, BTreeMap<String, Value>) {
-    let (mut version, mut resolved) = (None, BTreeMap::new());
+/// What a server tells of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) version: Option<String>,
+    /// Its resolved arguments, by their dotted names.
+    pub(crate) resolved: BTreeMap<String, Value>,
+    pub(crate) contract: Contract,
+}
+
+impl Told {
+    pub(crate) const NOTHING: Self =
+        Self { version: None, resolved: BTreeMap::new(), contract: Contract::unsaid() };
+}
+
+/// The version, the resolved arguments and the contract, as far as the server tells them.
+pub(crate) async fn about(endpoint: &Endpoint, within: Duration) -> Told {
+    let Told { mut version, mut resolved, mut contract } = Told::NOTHING;
+    let reads = traits(endpoint.framework()).terms;
     for about in traits(endpoint.framework()).about {
         let Ok(answer) = endpoint.get(about.path, within).await else { continue };
         let Some(told) = answer.is_ok().then(|| answer.json()).flatten() else { continue };
@@ -32,9 +45,10 @@ pub(crate) async fn about(
         // A build that was not made from a repository calls itself `b0-unknown`.
         let known = key.filter(|version| !version.contains("unknown"));
         version = version.or_else(|| known.map(str::to_owned));
+        crate::terms::enter(reads, about.path, &told, &mut contract);
         flatten("", &told, DEEPEST, &mut resolved);
     }
-    (version, resolved)
+    Told { version, resolved, contract }
 }
 
 /// What the server answers at a path, if it is JSON and comes within the time.
@@ -54,7 +68,7 @@ pub fn kv_cache_tokens(server: &ServerFacts) -> Option<u64> {
         Framework::Sglang => of("max_total_num_tokens"),
         Framework::Vllm => of("num_gpu_blocks")?.checked_mul(of("block_size")?),
         Framework::LlamaCpp => of("n_ctx")?.checked_mul(of("total_slots")?),
-        Framework::Ollama | Framework::Openai | Framework::Sim => None,
+        Framework::Ollama | Framework::Transformers | Framework::Openai | Framework::Sim => None,
     }
 }
 

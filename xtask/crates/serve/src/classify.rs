@@ -22,6 +22,17 @@ impl LogCause {
         self.class.advice()
     }
 
+    /// Whether the trouble is one of memory, for which somebody else on the GPU may be to blame.
+    pub const fn is_of_memory(&self) -> bool {
+        matches!(self.class, LogClass::OutOfMemory | LogClass::VramBusy | LogClass::KvCacheTooSmall)
+    }
+
+    /// The same line, with the GPU's other users to blame for it.
+    #[must_use]
+    pub fn blamed_on_others(self) -> Self {
+        Self { class: LogClass::VramBusy, ..self }
+    }
+
     /// The same as an entry of the record.
     pub fn anomaly(&self) -> Anomaly {
         Anomaly::ServerLog { class: self.class.as_str().to_owned(), line: self.line.clone() }
@@ -107,10 +118,12 @@ impl LogClass {
             Self::PortInUse => "leave out `--port`, so that a free one is chosen",
             Self::VramBusy => "end what else uses the GPU, or lower `memory_share`",
             Self::KvCacheTooSmall => {
-                "raise `memory_share`, or lower `context_tokens` or `kv_cache_tokens`"
+                "raise `memory_share` or `kv_cache_tokens`, or lower `context_tokens`"
             }
-            Self::ContextTooLong => "lower `context_tokens` to what the model and its cache allow",
-            Self::ModelMissing => "download the model first: servers are started offline",
+            Self::ContextTooLong => "lower `context_tokens` to what the model allows",
+            Self::ModelMissing => {
+                "name a folder or a file that is there with `--model`, or download the model first: servers are started offline"
+            }
             Self::HubAccess => "accept the model's licence and download it with your account first",
             Self::Architecture => "install a build of the framework for this GPU",
             Self::Driver => "update the NVIDIA driver, or install a build for an older CUDA",
@@ -125,15 +138,7 @@ impl LogClass {
     /// Texts that point to the class, in lower case.
     const fn texts(self) -> &'static [&'static str] {
         match self {
-            Self::OutOfMemory => &[
-                "cuda out of memory",
-                "cuda error: out of memory",
-                "outofmemoryerror",
-                "cudamalloc failed",
-                "prefill out of memory",
-                "decode out of memory",
-                "failed to allocate buffer for kv cache",
-            ],
+            Self::OutOfMemory => &OUT_OF_MEMORY,
             Self::PortInUse => &[
                 "address already in use",
                 "[errno 98]",
@@ -144,23 +149,19 @@ impl LogClass {
             Self::VramBusy => {
                 &["less than desired gpu memory util", "memory capacity is unbalanced"]
             }
-            Self::KvCacheTooSmall => {
-                &["no available memory for the cache blocks", "not enough memory"]
-            }
+            Self::KvCacheTooSmall => &[
+                "no available memory for the cache blocks",
+                "not enough memory",
+                // One request of the full context finds no room in it.
+                "to serve at least one request with the model",
+                "larger than the available kv cache memory",
+            ],
             Self::ContextTooLong => &[
-                "model's max seq len",
                 "greater than the derived max_model_len",
+                "greater than the derived context_length",
                 "longer than the model's context length",
             ],
-            Self::ModelMissing => &[
-                "is not a valid model identifier",
-                "is not a local folder",
-                "localentrynotfounderror",
-                "offlinemodeisenabled",
-                "error loading model",
-                "failed to load model",
-                "failed to open gguf file",
-            ],
+            Self::ModelMissing => &MODEL_MISSING,
             Self::HubAccess => &["gatedrepoerror", "gated repo", "401 client error"],
             Self::Architecture => {
                 &["no kernel image", "unsupported ptx", "provided ptx was compiled"]
@@ -180,7 +181,7 @@ impl LogClass {
             Self::Disk => &["no space left on device", "insufficient shared memory"],
             Self::Nccl => &["nccl error", "nccl warn", "ncclsystemerror", "ncclunhandledcudaerror"],
             Self::RemoteCode => &["trust_remote_code=true", "--trust-remote-code"],
-            Self::Arguments => &["unrecognized arguments", "error: invalid argument"],
+            Self::Arguments => &ARGUMENTS,
         }
     }
 
@@ -190,6 +191,45 @@ impl LogClass {
         told || matches!(self, Self::Architecture) && names_unknown_architecture(line)
     }
 }
+
+/// Texts that say that the memory of the device did not suffice.
+const OUT_OF_MEMORY: [&str; 7] = [
+    "cuda out of memory",
+    "cuda error: out of memory",
+    "outofmemoryerror",
+    "cudamalloc failed",
+    "prefill out of memory",
+    "decode out of memory",
+    "failed to allocate buffer for kv cache",
+];
+
+/// Texts that say that the model is not on this host.
+const MODEL_MISSING: [&str; 14] = [
+    "is not a valid model identifier",
+    "is not a local folder",
+    "invalid repository id or local directory",
+    "repo id must be in the form",
+    "hfvalidationerror",
+    "repositorynotfounderror",
+    "can't load the configuration of",
+    "couldn't connect to 'https://huggingface.co'",
+    "cannot find any model weights",
+    "localentrynotfounderror",
+    "offlinemodeisenabled",
+    "error loading model",
+    "failed to load model",
+    "failed to open gguf file",
+];
+
+/// Texts that say that the framework does not know an argument.
+const ARGUMENTS: [&str; 6] = [
+    "unrecognized arguments",
+    "error: invalid argument",
+    "error: argument -",
+    "error: ambiguous option",
+    "error: the following arguments are required",
+    "no such option",
+];
 
 /// `… sm_120 is not compatible …`: torch's word for a GPU that it was not built for.
 fn names_unknown_architecture(line: &str) -> bool {
@@ -204,13 +244,47 @@ fn names_unknown_architecture(line: &str) -> bool {
 const SEE_ABOVE: &str = "see root cause above";
 
 /// The first line that explains a failure: from the top, or where vLLM points up, the nearest one
-/// above.
+/// above. A line that its writer calls a warning explains one only where no other does.
 pub(crate) fn classify(log: &str) -> Option<LogCause> {
     let lines: Vec<&str> = log.lines().collect();
     let pointer = lines.iter().position(|line| line.to_ascii_lowercase().contains(SEE_ABOVE));
-    let above = pointer.and_then(|at| lines[..at].iter().rev().find_map(|line| cause(line)));
-    above.or_else(|| lines.iter().find_map(|line| cause(line)))
+    let grave = |line: &&&str| !is_warning(line);
+    let above =
+        pointer.and_then(|at| lines[..at].iter().rev().filter(grave).find_map(|line| cause(line)));
+    let first = || lines.iter().filter(grave).find_map(|line| cause(line));
+    above.or_else(first).or_else(|| lines.iter().find_map(|line| cause(line)))
 }
+
+/// Texts, in lower case, with which an engine says that it has failed, while the front end that
+/// started it may live on for a while, or for ever.
+const DOOMED: [&str; 6] = [
+    "enginecore failed to start",
+    "engine core initialization failed",
+    "enginecore encountered a fatal error",
+    "scheduler hit an exception",
+    "sigquit received",
+    "application startup failed",
+];
+
+/// The line by which a log says that the server will never serve, if one does.
+pub(crate) fn doom(log: &str) -> Option<String> {
+    let is_last = |line: &&str| {
+        let lower = line.to_ascii_lowercase();
+        !is_argument_dump(&lower) && DOOMED.iter().any(|text| lower.contains(text))
+    };
+    log.lines().find(is_last).map(|line| cut(line.trim()))
+}
+
+/// Whether a line's writer calls it a warning or less.
+fn is_warning(line: &str) -> bool {
+    // Levels stand near the front: behind a time, a process id or the name of a component.
+    let front: String = line.chars().take(LEVEL_WITHIN).collect();
+    let mut words = front.split(|next: char| !next.is_ascii_alphabetic());
+    words.any(|word| matches!(word, "WARNING" | "WARN" | "INFO" | "DEBUG"))
+}
+
+/// Characters of a line in which its level is looked for.
+const LEVEL_WITHIN: usize = 60;
 
 fn cause(line: &str) -> Option<LogCause> {
     let lower = line.to_ascii_lowercase();
@@ -231,7 +305,7 @@ mod tests {
     use super::*;
 
     /// One line for each class, as the frameworks write it.
-    const LINES: [(LogClass, &str); 22] = [
+    const LINES: [(LogClass, &str); 28] = [
         (
             LogClass::OutOfMemory,
             "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
@@ -260,8 +334,29 @@ mod tests {
             "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.",
         ),
         (
+            LogClass::KvCacheTooSmall,
+            "ValueError: To serve at least one request with the models's max seq len (131072), (16.0 GiB KV cache is needed, which is larger than the available KV cache memory (3.2 GiB).",
+        ),
+        (
             LogClass::ContextTooLong,
-            "ValueError: To serve at least one request with the model's max seq len (131072), 16.0 GiB KV cache is needed",
+            "Value error, User-specified max_model_len (10000000) is greater than the derived max_model_len (max_position_embeddings=32768).",
+        ),
+        (
+            LogClass::ContextTooLong,
+            "ValueError: Warning: User-specified context_length (10000000) is greater than the derived context_length (32768).",
+        ),
+        (
+            LogClass::ModelMissing,
+            "Value error, Invalid repository ID or local directory specified: '/models/none'.",
+        ),
+        (
+            LogClass::ModelMissing,
+            "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/models/none'.",
+        ),
+        (LogClass::ModelMissing, "OSError: Can't load the configuration of '/models/none'."),
+        (
+            LogClass::Arguments,
+            "launch_server.py: error: argument --tp-size: invalid int value: 'two'",
         ),
         (
             LogClass::ModelMissing,
@@ -322,6 +417,25 @@ mod tests {
     fn the_first_cause_counts_because_the_others_follow_from_it() {
         let log = "E cudaMalloc failed: out of memory\nE failed to load model\n";
         assert_eq!(classify(log).unwrap().class, LogClass::OutOfMemory);
+    }
+
+    #[test]
+    fn a_warning_explains_only_what_nothing_else_does() {
+        let warning =
+            "(APIServer pid=1) WARNING 11-24 02:55:52 [x.py:1] ImportError: no flashinfer";
+        let fatal = "(EngineCore pid=2) ERROR 11-24 02:57:57 [core.py:1] ValueError: No available memory for the cache blocks.";
+        let both = format!("{warning}\n{fatal}\n");
+        assert_eq!(classify(&both).unwrap().class, LogClass::KvCacheTooSmall);
+        assert_eq!(classify(warning).unwrap().class, LogClass::Installation);
+    }
+
+    #[test]
+    fn an_engine_that_failed_is_told_from_one_that_is_starting() {
+        let vllm = include_str!("../tests/fixtures/logs/vllm-0.24.0.log");
+        let sglang = include_str!("../tests/fixtures/logs/sglang-0.5.14.log");
+        assert_eq!((doom(vllm), doom(sglang)), (None, None));
+        let failed = "INFO loading\n(EngineCore pid=2) ERROR [core.py:1] EngineCore failed to start.\nTraceback\n";
+        insta::assert_snapshot!(doom(failed).unwrap(), @"(EngineCore pid=2) ERROR [core.py:1] EngineCore failed to start.");
     }
 
     #[test]

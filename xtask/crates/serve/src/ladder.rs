@@ -3,18 +3,19 @@
 //! Climbs and reports; whether that is enough is judged by `sequencer::server`. Each rung has its
 //! own deadline, and a child that ends ends the climb at once.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use domain::contract::Term;
 use domain::facts::{Capabilities, Rung, RungOutcome, RungReport, ServerFacts};
 use skill::setup::{RungLimit, Verify};
 
-use crate::about::about;
+use crate::about::{Told, about};
 use crate::cache::flush_once;
 use crate::control::Endpoint;
 use crate::frameworks::traits;
 use crate::launch::Server;
 use crate::rungs::{Climber, Started};
+use crate::terms::{dtype_in_log, note_unsaid};
 
 /// One look at a rung.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,10 +95,17 @@ pub async fn verify(
     let answers = rungs.iter().any(|report| {
         report.rung == Rung::Health && matches!(report.outcome, RungOutcome::Passed(_))
     });
-    let (version, resolved) = match answers {
+    let Told { version, resolved, mut contract } = match answers {
         true => about(endpoint, limits.request_within.0).await,
-        false => (None, BTreeMap::new()),
+        false => Told::NOTHING,
     };
+    if let (None, Some(server)) = (&contract.dtype, &child)
+        && let Some(dtype) = dtype_in_log(&server.log_text())
+    {
+        contract.dtype = Some(dtype);
+        contract.note(Term::Dtype, "the server's log");
+    }
+    note_unsaid(endpoint, &mut contract);
     ServerFacts {
         framework: endpoint.framework(),
         url: endpoint.url().to_owned(),
@@ -107,6 +115,7 @@ pub async fn verify(
         capabilities: Capabilities { flushes_cache: flushes(&rungs), ..climber.capabilities() },
         rungs,
         resolved,
+        contract,
     }
 }
 
@@ -125,14 +134,12 @@ async fn climb_watched(
     let Some(server) = child else { return climb(climber, limit, limits).await };
     let how = tokio::select! {
         biased;
-        how = server.ended() => how,
+        how = server.fails() => how,
         outcome = climb(climber, limit, limits) => return outcome,
     };
     RungOutcome::Failed(match server.log_cause() {
-        Some(cause) => {
-            format!("the server ended: {how}; its log: {}: {}", cause.class.as_str(), cause.line)
-        }
-        None => format!("the server ended: {how}"),
+        Some(cause) => format!("{how}; its log: {}: {}", cause.class.as_str(), cause.line),
+        None => how,
     })
 }
 

@@ -7,20 +7,30 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use domain::facts::ServerProcess;
 use domain::target::Target;
 use sequencer::{Evidence, GpuHealthy};
 use skill::setup::Conditions;
 
-use crate::classify::{LogCause, classify};
+use crate::classify::{LogCause, classify, doom};
 use crate::control::{Endpoint, EndpointError};
 use crate::frameworks::{self, CannotLaunch, Command};
 use crate::log::ServerLog;
 use crate::port::{Holder, port_holder};
 use crate::process::{Child, adopt_orphans, how_it_ended};
 use crate::stop::{StopLimits, StopReport, end_child};
+
+/// How long what a server left behind may take to leave after SIGTERM: it has nothing to finish.
+const PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(3);
+
+/// How long a front end may take to end after its engine has failed. vLLM and SGLang take one to
+/// three seconds to write their traces and to end what they started.
+const TIME_TO_DIE: Duration = Duration::from_secs(6);
+
+/// Pause between two looks into the log of a server that starts.
+const READ_LOG_EVERY: Duration = Duration::from_millis(500);
 
 /// Everything that decides how a server is started.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,7 +189,8 @@ fn hold(spec: &LaunchSpec) -> Result<Held, LaunchError> {
     };
     let words = std::iter::once(command.program.display().to_string()).chain(command.args);
     let session_tag = spec.session_tag.clone();
-    Ok(Held { child, process, command: words.collect(), endpoint, log, session_tag })
+    let (command, on_gpu) = (words.collect(), !spec.gpu_uuids.is_empty());
+    Ok(Held { child, process, command, endpoint, log, session_tag, on_gpu })
 }
 
 fn endpoint(spec: &LaunchSpec) -> Result<Endpoint, EndpointError> {
@@ -230,6 +241,7 @@ pub struct Held {
     endpoint: Endpoint,
     log: ServerLog,
     session_tag: String,
+    on_gpu: bool,
 }
 
 impl Held {
@@ -249,13 +261,25 @@ impl Held {
     ///
     /// When the process is gone; nothing is left behind.
     pub async fn release(self) -> Result<Server, LaunchError> {
-        let Self { mut child, process, command, endpoint, log, session_tag } = self;
+        let Self { mut child, process, command, endpoint, log, session_tag, on_gpu } = self;
         let released_at = Instant::now();
         if let Err(source) = child.release().await {
             let program = command.first().map(PathBuf::from).unwrap_or_default();
             return Err(LaunchError::Spawn { program, source });
         }
-        Ok(Server { child, process, endpoint, log, session_tag, released_at })
+        Ok(Server { child, process, endpoint, log, session_tag, on_gpu, released_at })
+    }
+}
+
+/// Resolves with the line of a log that says that the engine failed, once its front end has had
+/// time to end.
+async fn doomed(log: &ServerLog) -> String {
+    loop {
+        if let Some(line) = doom(&log.end()) {
+            tokio::time::sleep(TIME_TO_DIE).await;
+            return line;
+        }
+        tokio::time::sleep(READ_LOG_EVERY).await;
     }
 }
 
@@ -281,6 +305,7 @@ pub struct Server {
     endpoint: Endpoint,
     log: ServerLog,
     session_tag: String,
+    on_gpu: bool,
     pub(crate) released_at: Instant,
 }
 
@@ -293,6 +318,11 @@ impl Server {
     /// The id of the session that it belongs to.
     pub(crate) fn session_tag(&self) -> &str {
         &self.session_tag
+    }
+
+    /// Whether it was given a GPU.
+    pub(crate) const fn on_gpu(&self) -> bool {
+        self.on_gpu
     }
 
     /// Where it is talked to.
@@ -322,8 +352,33 @@ impl Server {
     }
 
     /// Ends it and everything that descends from it.
+    ///
+    /// What is left of a server that has ended by itself, or whose engine has, serves nobody and
+    /// is not waited for as long.
     pub async fn stop(&mut self, limits: &StopLimits) -> StopReport {
+        let failed = self.alive() != Alive::Running || doom(&self.log.end()).is_some();
+        let patience = match failed {
+            true => limits.patience.min(PATIENCE_AFTER_DEATH),
+            false => limits.patience,
+        };
+        let limits = &StopLimits { patience, ..*limits };
         end_child(&self.process, &self.session_tag, &mut self.child, limits).await
+    }
+
+    /// Waits until it ends by itself, or until its log has said that the engine failed and the
+    /// process has had time to end; says which. May be dropped and called again.
+    pub(crate) async fn fails(&mut self) -> String {
+        let log = self.log.clone();
+        tokio::select! {
+            biased;
+            how = self.ended() => format!("the server ended: {how}"),
+            line = doomed(&log) => format!("the server's engine failed: {line}"),
+        }
+    }
+
+    /// The end of its log.
+    pub(crate) fn log_text(&self) -> String {
+        self.log.end()
     }
 
     /// The last lines of its log, each cut to size.

@@ -27,6 +27,12 @@ pub(crate) fn tag(session: &str) -> String {
     format!("{TAG}={session}")
 }
 
+/// Whether a process carries the tag of a session. One of another user hides its environment and
+/// is never taken for ours.
+pub fn is_tagged(pid: u32, session: &str) -> bool {
+    procfs::carries(pid, &tag(session))
+}
+
 /// Waits for one line and becomes the program. Without the line it ends.
 const HOLD: &str = r#"read -r go && exec "$0" "$@" </dev/null"#;
 

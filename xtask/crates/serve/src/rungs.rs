@@ -23,17 +23,40 @@ pub(crate) struct Started {
     pid: u32,
     /// The tag that everything of it carries.
     variable: String,
+    /// Whether it was given a GPU.
+    on_gpu: bool,
 }
 
 impl Started {
     pub(crate) fn new(server: &Server) -> Self {
-        Self { pid: server.process().pid, variable: tag(server.session_tag()) }
+        let (pid, on_gpu) = (server.process().pid, server.on_gpu());
+        Self { pid, variable: tag(server.session_tag()), on_gpu }
     }
 
     /// Whether a process belongs to the server.
     fn owns(&self, pid: u32) -> bool {
         let in_session = procfs::stat(pid).is_some_and(|stat| stat.session == self.pid);
         in_session || procfs::carries(pid, &self.variable)
+    }
+}
+
+/// Where a model that Ollama runs lies, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Residence {
+    size: u64,
+    vram: u64,
+}
+
+impl Residence {
+    /// What `/api/ps` says of a model.
+    fn of(told: &Value, model: &str) -> Option<Self> {
+        let models = told.get("models")?.as_array()?;
+        let named = |one: &&Value| {
+            let name = one.get("name").and_then(Value::as_str);
+            name.is_some_and(|name| name == model || name.strip_suffix(":latest") == Some(model))
+        };
+        let one = models.iter().find(named)?;
+        Some(Self { size: one.get("size")?.as_u64()?, vram: one.get("size_vram")?.as_u64()? })
     }
 }
 
@@ -146,6 +169,7 @@ impl<'a> Climber<'a> {
         let path = match list {
             ModelList::Openai => "/v1/models",
             ModelList::Ollama => "/api/tags",
+            ModelList::Untold => return self.untold_model(),
         };
         let answer = match self.endpoint.get(path, time.request()).await {
             Ok(answer) if answer.is_ok() => answer,
@@ -165,6 +189,14 @@ impl<'a> Climber<'a> {
         }
     }
 
+    /// Where models are not listed, asking for a generation under the name proves it.
+    fn untold_model(&self) -> Look {
+        match &self.model {
+            Some(model) => Look::passed(format!("lists no models; is asked for `{model}`")),
+            None => Look::failed("lists no models, and none is named"),
+        }
+    }
+
     async fn generation(&mut self, time: &Time) -> Look {
         let Some(&ask) = self.asks.first() else {
             return Look::failed("no way to ask for a generation is known");
@@ -177,7 +209,12 @@ impl<'a> Climber<'a> {
                 self.capabilities.forces_length =
                     ask.length == Length::Forced && generated.tokens == Some(tokens.into());
                 self.capabilities.reports_usage = generated.tokens.is_some();
-                Look::Done(weigh(kind, tokens, &generated))
+                match weigh(kind, tokens, &generated) {
+                    RungOutcome::Passed(seen) if kind == Generation::Ollama => {
+                        self.residence(seen, time).await
+                    }
+                    outcome => Look::Done(outcome),
+                }
             }
             Err(error) if error.is_refusal() && 1 < self.asks.len() => {
                 self.asks.remove(0);
@@ -185,6 +222,30 @@ impl<'a> Climber<'a> {
             }
             Err(error) if error.may_pass() => Look::Again(error.to_string()),
             Err(error) => Look::failed(error.to_string()),
+        }
+    }
+
+    /// Ollama puts what finds no room on the GPU onto the CPU, without a word, and is slow.
+    async fn residence(&self, seen: String, time: &Time) -> Look {
+        let answer = match self.endpoint.get("/api/ps", time.request()).await {
+            Ok(answer) if answer.is_ok() => answer,
+            Ok(answer) => return Look::Again(answer.shown()),
+            Err(error) => return Look::Again(error.to_string()),
+        };
+        let on_gpu = self.started.as_ref().is_some_and(|started| started.on_gpu);
+        match answer.json().and_then(|told| Residence::of(&told, self.name())) {
+            None => Look::failed(format!("`/api/ps` does not list `{}`", self.name())),
+            Some(Residence { size, vram }) if vram == size => {
+                Look::passed(format!("{seen}; all of the model is on the GPU"))
+            }
+            Some(Residence { vram: 0, .. }) if !on_gpu => {
+                Look::passed(format!("{seen}; the model is on the CPU"))
+            }
+            Some(Residence { size, vram }) => Look::failed(format!(
+                "only {} of {} MiB of the model are on the GPU",
+                vram >> 20,
+                size >> 20
+            )),
         }
     }
 
@@ -296,6 +357,7 @@ fn model_ids(answer: &Answer, list: ModelList) -> Option<Vec<String>> {
     let (array, key) = match list {
         ModelList::Openai => ("data", "id"),
         ModelList::Ollama => ("models", "name"),
+        ModelList::Untold => return None,
     };
     let json = answer.json()?;
     let entries = json.get(array)?.as_array()?;
@@ -308,7 +370,7 @@ fn choose_model(
     list: ModelList,
 ) -> Result<String, String> {
     let same = |served: &str, wanted: &str| match list {
-        ModelList::Openai => served == wanted,
+        ModelList::Openai | ModelList::Untold => served == wanted,
         // A tag may be left out.
         ModelList::Ollama => served == wanted || served.strip_suffix(":latest") == Some(wanted),
     };
@@ -389,6 +451,18 @@ mod tests {
         insta::assert_snapshot!(choose(None, ModelList::Openai).unwrap_err(), @"serves several models: a, b:latest; name one");
         assert_eq!(choose_model(&served[..1], None, ModelList::Openai).unwrap(), "a");
         assert_eq!(choose_model(&[], None, ModelList::Openai).unwrap_err(), "serves no model");
+    }
+
+    #[test]
+    fn a_model_that_is_not_wholly_on_the_gpu_is_found_under_its_tag() {
+        let told = serde_json::json!({"models": [
+            {"name": "other:7b", "size": 1, "size_vram": 1},
+            {"name": "qwen:latest", "size": 9_000_000, "size_vram": 4_000_000},
+        ]});
+        let partly = Residence { size: 9_000_000, vram: 4_000_000 };
+        assert_eq!(Residence::of(&told, "qwen"), Some(partly));
+        assert_eq!(Residence::of(&told, "qwen:latest"), Some(partly));
+        assert_eq!(Residence::of(&told, "none"), None);
     }
 
     #[test]

@@ -224,7 +224,9 @@ fn ollama_model(app: &App) -> serde_json::Value {
 
 fn ollama_running(app: &App) -> serde_json::Value {
     let mut model = ollama_model(app);
-    model["size_vram"] = json!(gpu::used_bytes(app.driver.load()));
+    // Both count the weights and the cache; equal means that all of it is on the GPU.
+    model["size"] = json!(gpu::used_bytes(app.driver.load()));
+    model["size_vram"] = model["size"].clone();
     model["context_length"] = json!(app.config.max_model_len);
     model
 }

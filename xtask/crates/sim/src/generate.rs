@@ -14,7 +14,7 @@ use crate::server::{After, respond};
 use crate::stream;
 use crate::tokens;
 use crate::truth::{Recorder, TruthEntry};
-use crate::wire::{Ask, BadAsk, Delivery, Dialect, Progress, Reply, Spent};
+use crate::wire::{self, Ask, BadAsk, Delivery, Dialect, Progress, Reply, Spent};
 
 /// A stall without a length ends after this long even if the client never leaves.
 const LONGEST_STALL: Duration = Duration::from_secs(3600);
@@ -77,6 +77,10 @@ pub(crate) async fn answer(
     request: &Request,
     dialect: Dialect,
 ) -> After {
+    if let Some(done_reason) = dialect.loads(&request.body) {
+        let response = load_or_unload(app, dialect, done_reason);
+        return respond(connection, &response, request.wants_close()).await;
+    }
     let (generation, mut ticket) = match accept(app, request, dialect) {
         Ok(accepted) => accepted,
         Err(why) => {
@@ -99,6 +103,25 @@ pub(crate) async fn answer(
         ticket.detach();
     }
     after
+}
+
+/// A model that is unloaded takes its cache with it; while requests run it stays.
+fn load_or_unload(app: &App, dialect: Dialect, done_reason: &str) -> Response {
+    if wire::is_unload(done_reason) && app.driver.flush().is_err() {
+        return error(dialect, 503, "server busy, please try again");
+    }
+    let now = Timestamp::from(SystemTime::now()).to_string();
+    let (model, response) = (&app.config.model, "");
+    Response::json(
+        200,
+        &serde_json::json!({
+            "model": model,
+            "created_at": now,
+            "response": response,
+            "done": true,
+            "done_reason": done_reason,
+        }),
+    )
 }
 
 fn accept(

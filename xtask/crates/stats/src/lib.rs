@@ -4,8 +4,10 @@
 //! that the data do not give is absent; it is never zero, and it is never guessed.
 
 pub mod accounting;
+pub mod cache;
 pub mod certificate;
 pub mod compare;
+pub mod contract;
 pub mod gate;
 pub mod goodput;
 pub mod metrics;

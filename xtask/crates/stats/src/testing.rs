@@ -77,6 +77,8 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
         telemetry: None,
         kv_cache_tokens: None,
         request_set: Some("aa11".to_owned()),
+        contract: None,
+        cache_count: None,
         client: None,
         accounting: None,
         error_bound: None,

@@ -101,7 +101,7 @@ pub struct Places {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetArgs {
-    /// Framework to measure: sim, sglang, vllm, ollama, llama-cpp or openai; may be given several
+    /// Framework to measure: sim, sglang, vllm, ollama, llama-cpp, transformers or openai; may be given several
     /// times, they run one after the other
     #[arg(long = "framework", value_name = "NAME", default_value = "sim")]
     pub frameworks: Vec<Framework>,
@@ -464,6 +464,8 @@ pub enum Generated {
     ExitCodes,
     /// Table of the flags of `load`
     LoadFlags,
+    /// Table of what is known of each framework
+    Frameworks,
     /// Names of the tasks, one a line
     Tasks,
 }

@@ -17,6 +17,7 @@ pub fn run(what: Generated) -> Result<Exit, Failure> {
         Generated::StateDiagram => format!("```mermaid\n{}```\n", sequencer::phase::diagram()),
         Generated::ExitCodes => ::report::formats::exit_code_table(),
         Generated::LoadFlags => crate::cli::load::flags::table(),
+        Generated::Frameworks => serve::capability_table(),
         Generated::Tasks => tasks(),
     };
     print(&text)?;

@@ -31,5 +31,6 @@ pub(super) async fn perform(
         }
         rungs.push(flushed);
     }
+    live.start_temperature_c = temperature_c;
     Ok(Outcome::Prepared { vram_mib: session.vram_used_mib(), rungs, temperature_c })
 }

@@ -41,6 +41,7 @@ pub(super) async fn perform(
     };
     let environment = probe::environment(&facts, used);
     live.gpu_uuids = used.iter().map(|gpu| gpu.uuid.clone()).collect();
+    live.others_before_launch_mib = super::others::held_mib(session, &facts);
     live.healthy = Some((evidence, environment));
     Ok(Outcome::GpuHealthy { subject, findings })
 }

@@ -45,7 +45,12 @@ async fn engine(
         EngineChoice::Native => Ok(Engine::Native),
         EngineChoice::Sglang => find(python).await.map(Engine::Sglang).map_err(not_found),
         // The simulated server is there to try things out: no Python is started for it.
-        EngineChoice::Auto if target.framework == Framework::Sim => Ok(Engine::Native),
+        // The tool cannot do without a field that `transformers serve` refuses.
+        EngineChoice::Auto
+            if matches!(target.framework, Framework::Sim | Framework::Transformers) =>
+        {
+            Ok(Engine::Native)
+        }
         EngineChoice::Auto => match (find(python).await, python) {
             (Ok(tool), _) => Ok(Engine::Sglang(tool)),
             (Err(_), None) => Ok(Engine::Native),

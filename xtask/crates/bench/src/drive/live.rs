@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use domain::contract::CacheCount;
 use domain::facts::{Environment, ServerFacts, Vram};
 use domain::framework;
 use domain::summary::Measurement;
@@ -33,6 +34,10 @@ pub struct Live {
     pub verified: Option<(Evidence<ServerVerified>, ServerFacts)>,
     /// VRAM in use before the server started, in MiB.
     pub vram_before_launch_mib: Option<u64>,
+    /// How much of it others held then, as far as they could be seen, in MiB.
+    pub others_before_launch_mib: u64,
+    /// Temperature of the warmest GPU before the run, in degrees Celsius.
+    pub start_temperature_c: Option<u32>,
     /// The run that was measured and is not saved yet.
     pub run: Option<MeasuredRun>,
 }
@@ -49,6 +54,8 @@ impl Live {
             endpoint: None,
             verified: None,
             vram_before_launch_mib: None,
+            others_before_launch_mib: 0,
+            start_temperature_c: None,
             run: None,
         }
     }
@@ -80,6 +87,8 @@ pub struct RunRecord {
     pub vram: Option<Vram>,
     /// What the GPUs did, where there are any.
     pub telemetry: Option<Telemetry>,
+    /// Prompt tokens that the server had cached, by its own counters.
+    pub cache_count: Option<CacheCount>,
     /// Hash of the request set, if the engine tells.
     pub request_set: Option<String>,
     /// Raw output, relative to the results folder.

@@ -9,6 +9,7 @@ pub(crate) use gpu::sampler;
 use std::path::{Path, PathBuf};
 
 use domain::anomaly::Anomaly;
+use domain::contract::CacheCount;
 use domain::event::{FailureClass, Outcome, StepFailure, StopRequest};
 use domain::facts::ServerFacts;
 use domain::framework::{self, Backend};
@@ -18,9 +19,10 @@ use domain::timestamp::Timestamp;
 use load::Progress;
 use sequencer::run::NotCounted;
 use sequencer::{Evidence, ServerVerified};
-use serve::{Alive, Endpoint};
+use serve::{Alive, CacheReading, Endpoint};
 use skill::runner::Measure;
 use skill::{FactName, PlannedRun, PlannedStep};
+use stats::cache::CacheView;
 use tokio::sync::watch;
 
 use super::engine::Engine;
@@ -81,14 +83,17 @@ pub(super) async fn perform(
     let folder = session.new_folder(&run_name(session, run));
     let folder = folder.map_err(|error| failed(FailureClass::Storage, error))?;
     let watching = gpu::Watching::start(session, &live.gpu_uuids, &measure.telemetry, &folder)?;
+    let counted = read_cache(live).await;
     let made = make_load(session, live, run, measure, &folder).await;
     // What was measured is on disk before anything else is asked of the world.
     let kept = made.map(|made| keep(session, run, made, &folder));
     let seen = watching.stop();
+    let cache_count = cache_count(live, counted).await;
     note_server_trouble(session, live, kept.is_err())?;
     match kept {
         Ok(record) => {
-            let record = with_telemetry(record?, seen, measure);
+            let record = RunRecord { cache_count, ..with_telemetry(record?, seen, measure) };
+            let record = with_cache_judged(live, run, record);
             judge(session, live, planned, record).await
         }
         Err(failure) => {
@@ -214,6 +219,7 @@ fn keep(
         measurement: made.measurement,
         vram: None,
         telemetry: None,
+        cache_count: None,
         request_set: made.request_set,
         raw,
         summary,
@@ -233,6 +239,33 @@ fn publish(
         Raw::Text(text) => crate::store::write_new(path, text.as_bytes()),
         Raw::File(file) => crate::store::link_new(file, path),
     })
+}
+
+/// The server's own count of cached prompt tokens, where it has one.
+async fn read_cache(live: &Live) -> Option<CacheReading> {
+    serve::cache_reading(live.endpoint.as_ref()?, HEALTH_WITHIN).await
+}
+
+/// What it counted since `before`.
+async fn cache_count(live: &Live, before: Option<CacheReading>) -> Option<CacheCount> {
+    let (before, after) = (before?, read_cache(live).await?);
+    serve::cache_count(live.endpoint.as_ref()?, before, after)
+}
+
+/// What came from the prefix cache is judged once, by all that is known of it.
+fn with_cache_judged(live: &Live, run: &PlannedRun, mut record: RunRecord) -> RunRecord {
+    let state = live.verified.as_ref().and_then(|(_, server)| server.contract.prefix_cache);
+    let unusual = stats::cache::unusual(&CacheView {
+        profile: &run.profile,
+        repeat: run.repeat,
+        tokens: &record.measurement.tokens,
+        count: record.cache_count.as_ref(),
+        state,
+    });
+    let anomalies = &mut record.measurement.anomalies;
+    anomalies.retain(|anomaly| !matches!(anomaly, Anomaly::PrefixCacheHits { .. }));
+    anomalies.extend(unusual);
+    record
 }
 
 /// Proves `measured`, or says why the run does not count; its summary is saved either way.

@@ -13,6 +13,7 @@ mod judge;
 mod launch;
 mod live;
 mod measure;
+mod others;
 mod stop;
 mod summary;
 mod verify;

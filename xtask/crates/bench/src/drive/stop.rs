@@ -9,7 +9,7 @@ use serve::{StopLimits, StopReport};
 use skill::PlannedStep;
 use skill::setup::Stop;
 
-use super::{Live, unrecorded};
+use super::{Live, others, unrecorded};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -49,7 +49,7 @@ pub(super) async fn perform(
         return Err(failure);
     }
     live.server = None;
-    check_vram(session, live.vram_before_launch_mib, stop).await?;
+    check_vram(session, live.vram_before_launch_mib, live.others_before_launch_mib, stop).await?;
     Ok(Outcome::Stopped)
 }
 
@@ -136,6 +136,7 @@ fn left_behind(report: &StopReport) -> Option<StepFailure> {
 async fn check_vram(
     session: &Session,
     before_mib: Option<u64>,
+    others_before_mib: u64,
     stop: &Stop,
 ) -> Result<(), StepFailure> {
     let Some(before_mib) = before_mib else { return Ok(()) };
@@ -143,6 +144,12 @@ async fn check_vram(
     loop {
         let Some(after_mib) = session.vram_used_mib() else { return Ok(()) };
         if after_mib <= before_mib + stop.vram_slack.mib() {
+            return Ok(());
+        }
+        // Whoever came while the server ran holds memory that is not the server's.
+        let theirs_mib = session.gather(&[]).map_or(0, |facts| others::held_mib(session, &facts));
+        let theirs_mib = theirs_mib.saturating_sub(others_before_mib);
+        if after_mib <= before_mib + theirs_mib + stop.vram_slack.mib() {
             return Ok(());
         }
         // Whoever cancels a job does not wait a minute for this; what is known is on record.

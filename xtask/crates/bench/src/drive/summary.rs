@@ -1,8 +1,10 @@
 //! The summary of a run: what was measured, put into its context, and written down.
 
+use domain::contract::{Contract, Term};
 use domain::event::{FailureClass, StepFailure};
+use domain::facts::{Environment, ServerFacts};
 use domain::framework::Engine;
-use domain::summary::RunSummary;
+use domain::summary::{RunSummary, TokenSource};
 use skill::{FactName, PlannedStep};
 
 use super::failed;
@@ -68,6 +70,8 @@ fn make(
         telemetry: record.telemetry.clone(),
         kv_cache_tokens: serve::kv_cache_tokens(server),
         request_set: record.request_set.clone(),
+        contract: Some(contract(live, server, environment, record)),
+        cache_count: record.cache_count.clone(),
         client: measurement.client.clone(),
         accounting: measurement.accounting.clone(),
         error_bound,
@@ -76,4 +80,34 @@ fn make(
         raw: record.raw.display().to_string(),
         records: record.records.as_ref().map(|path| path.display().to_string()),
     })
+}
+
+/// What the server said, with what was seen of this run and of the device.
+fn contract(
+    live: &Live,
+    server: &ServerFacts,
+    environment: &Environment,
+    record: &RunRecord,
+) -> Contract {
+    let mut contract = server.contract.clone();
+    let tokens = &record.measurement.tokens;
+    contract.forced_length = match tokens.output_source {
+        TokenSource::ServerUsage => Some(tokens.output == tokens.output_asked),
+        TokenSource::Tool | TokenSource::Chunks => None,
+    };
+    contract.request_set = record.request_set.clone();
+    let limits = environment.gpu_setups.iter().map(|gpu| gpu.power_limit_mw);
+    contract.power_limit_mw = limits.collect::<Option<Vec<u64>>>().filter(|all| !all.is_empty());
+    contract.start_temperature_c = live.start_temperature_c;
+    let seen = [
+        (Term::ForcedLength, "the answers' own token counts", "the answers count no tokens"),
+        (Term::RequestSet, "the load engine", "this load engine does not tell"),
+        (Term::PowerLimit, "the GPU's driver", "no GPU of this host tells"),
+        (Term::StartTemperature, "the GPU's driver", "no GPU of this host tells"),
+    ];
+    for (term, source, why_not) in seen {
+        let said = contract.shown(term).is_some();
+        contract.note(term, if said { source } else { why_not });
+    }
+    contract
 }

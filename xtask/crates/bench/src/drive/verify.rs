@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use domain::event::{FailureClass, Outcome, StepFailure};
 use report::text::printable;
 use sequencer::server::NotServing;
+use serve::LogCause;
 use skill::FactName;
 use skill::setup::Verify;
 
-use super::{Live, failed, unrecorded};
+use super::{Live, failed, others, unrecorded};
 use crate::session::Session;
 
 /// How long each rung of a server that runs already may take.
@@ -73,7 +74,12 @@ fn explain(
     let hint = refused.hint();
     let failure = failed(FailureClass::Server, refused);
     let Some(server) = &live.server else { return Ok(StepFailure { hint, ..failure }) };
-    let cause = server.log_cause();
+    let strangers = others::named(session);
+    let cause =
+        server.log_cause().map(|cause| match strangers.is_empty() || !cause.is_of_memory() {
+            true => cause,
+            false => cause.blamed_on_others(),
+        });
     if let Some(cause) = &cause {
         let noted = session.recorder.note(cause.anomaly());
         noted.map_err(|failure| unrecorded(&failure))?;
@@ -85,6 +91,10 @@ fn explain(
         }
         ui.line(&format!("  the whole log: {log}"));
     });
-    let advice = cause.map(|cause| cause.advice().to_owned());
+    let to_blame = |cause: &LogCause| cause.is_of_memory() && !strangers.is_empty();
+    let advice = cause.map(|cause| match to_blame(&cause) {
+        true => format!("end {}, or lower `memory_share`", strangers.join(" and ")),
+        false => cause.advice().to_owned(),
+    });
     Ok(StepFailure { hint: advice.or(hint), ..failure })
 }

@@ -184,6 +184,7 @@ async fn drive(args: &Args, cell: &Cell, url: &str) -> Result<Drive, Box<dyn std
         rungs: Vec::new(),
         capabilities,
         resolved: std::collections::BTreeMap::new(),
+        contract: domain::contract::Contract::unsaid(),
     };
     let verified = sequencer::server::judge(&facts, &[])?;
     let order = Order {

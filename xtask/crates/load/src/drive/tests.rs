@@ -110,6 +110,7 @@ fn verified(url: &str) -> Evidence<ServerVerified> {
             flushes_cache: true,
         },
         resolved: BTreeMap::new(),
+        contract: domain::contract::Contract::unsaid(),
     };
     sequencer::server::judge(&facts, &[]).unwrap()
 }

@@ -31,6 +31,7 @@ fn verified(url: &str) -> Evidence<ServerVerified> {
         rungs: Vec::new(),
         capabilities: EXACT,
         resolved: std::collections::BTreeMap::new(),
+        contract: domain::contract::Contract::unsaid(),
     };
     sequencer::server::judge(&facts, &[]).unwrap()
 }

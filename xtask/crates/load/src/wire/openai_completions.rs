@@ -14,6 +14,8 @@ pub(super) struct Body<'a> {
     max_tokens: u32,
     stream: bool,
     temperature: f64,
+    /// Left out where it is not wanted: some servers refuse fields that they do not know.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     ignore_eos: bool,
     stream_options: StreamOptions,
 }

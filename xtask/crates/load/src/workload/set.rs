@@ -78,6 +78,11 @@ impl RequestSet {
         }
     }
 
+    /// Whether bodies are those of the Python tool, to the byte.
+    pub(crate) const fn speaks_as_tool(&self) -> bool {
+        self.bodies.is_some()
+    }
+
     /// The body of a request.
     pub fn body(&self, wire: Wire, model: &str, request: &Request, ignore_eos: bool) -> Vec<u8> {
         let (prompt, output_len) = (&request.prompt, request.output_len);

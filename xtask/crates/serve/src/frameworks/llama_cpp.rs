@@ -4,8 +4,8 @@
 use skill::setup::PrefixCache;
 
 use super::{
-    About, Activity, CannotLaunch, Command, Flush, Generation, ModelList, ScriptFile, Traits,
-    is_python, model, words,
+    About, Activity, CacheCounter, CannotLaunch, Command, Flush, Generation, How, ModelList,
+    ScriptFile, Term, Traits, is_python, model, read, words,
 };
 use crate::launch::LaunchSpec;
 
@@ -16,6 +16,21 @@ pub(super) const TRAITS: Traits = Traits {
     flush: Flush::EraseSlots,
     activity: Activity::Gauges(&["llamacpp:requests_processing", "llamacpp:requests_deferred"]),
     about: &[About { path: "/props", version: Some("build_info") }],
+    terms: &[
+        read(Term::Weights, "/props", "/model_path", How::Weights { load_format: "/none" }),
+        read(Term::Dtype, "/props", "/model_ftype", How::Dtype),
+        read(Term::Context, "/props", "/default_generation_settings/n_ctx", How::Plain),
+        read(
+            Term::KvCache,
+            "/props",
+            "/default_generation_settings/n_ctx",
+            How::Times("/total_slots"),
+        ),
+        read(Term::Concurrency, "/props", "/total_slots", How::Plain),
+        read(Term::Sampling, "/props", "/default_generation_settings/params", How::Penalties),
+    ],
+    // Its metrics count prompt tokens that were computed; those that were not stand in `usage`.
+    cache_counter: CacheCounter::Untold,
 };
 
 /// Runs the server of the wheel; written into the session's folder.

@@ -8,15 +8,18 @@ mod ollama;
 mod openai;
 mod sglang;
 mod sim;
+mod transformers;
 mod vllm;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use domain::contract::Term;
 use domain::framework::Framework;
 use domain::target::Target;
 
 use crate::launch::LaunchSpec;
+use crate::terms::{How, Read};
 
 /// A program to start, with everything that it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,7 @@ pub fn command(spec: &LaunchSpec) -> Result<Command, CannotLaunch> {
         Framework::Vllm => vllm::command(spec),
         Framework::Ollama => ollama::command(spec),
         Framework::LlamaCpp => llama_cpp::command(spec),
+        Framework::Transformers => transformers::command(spec),
         Framework::Openai => Err(CannotLaunch::OnlyAttached(Framework::Openai)),
     }?;
     command.args.extend(spec.target.server_args.iter().cloned());
@@ -83,8 +87,8 @@ pub fn command(spec: &LaunchSpec) -> Result<Command, CannotLaunch> {
 /// The name under which the started server knows its model.
 pub(crate) fn model_name(spec: &LaunchSpec) -> Option<String> {
     match spec.target.framework {
-        // Ollama gives no second name to a model.
-        Framework::Ollama => spec.target.model.clone(),
+        // They give no second name to a model.
+        Framework::Ollama | Framework::Transformers => spec.target.model.clone(),
         Framework::Sim
         | Framework::Sglang
         | Framework::Vllm
@@ -128,6 +132,24 @@ pub(crate) struct Traits {
     pub(crate) activity: Activity,
     /// Where it tells of itself.
     pub(crate) about: &'static [About],
+    /// Where it says the terms of the like-for-like contract; the first that answers counts.
+    pub(crate) terms: &'static [Read],
+    /// How it counts prompt tokens that came from its prefix cache.
+    pub(crate) cache_counter: CacheCounter,
+}
+
+/// How a server counts prompt tokens that came from its prefix cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CacheCounter {
+    /// Two Prometheus counters of `/metrics`: tokens found there, and tokens looked up.
+    Hits { cached: &'static str, prompts: &'static str },
+    /// It does not; `usage` of its answers may.
+    Untold,
+}
+
+/// A place in an answer of a path that is in `about`.
+const fn read(term: Term, path: &'static str, at: &'static str, how: How) -> Read {
+    Read { term, path, at, how }
 }
 
 /// How a server lists its models.
@@ -137,6 +159,8 @@ pub(crate) enum ModelList {
     Openai,
     /// `GET /api/tags`.
     Ollama,
+    /// It does not list them; a request that names another one is refused.
+    Untold,
 }
 
 /// How a generation is asked for.
@@ -190,6 +214,7 @@ pub(crate) const fn traits(framework: Framework) -> &'static Traits {
         Framework::Vllm => &vllm::TRAITS,
         Framework::Ollama => &ollama::TRAITS,
         Framework::LlamaCpp => &llama_cpp::TRAITS,
+        Framework::Transformers => &transformers::TRAITS,
         Framework::Openai => &openai::TRAITS,
     }
 }
@@ -306,7 +331,9 @@ mod tests {
 
     #[test]
     fn what_needs_a_model_is_not_started_without_one() {
-        for framework in [Framework::Sglang, Framework::Vllm, Framework::LlamaCpp] {
+        let served =
+            [Framework::Sglang, Framework::Vllm, Framework::LlamaCpp, Framework::Transformers];
+        for framework in served {
             let mut spec = spec(framework);
             spec.target.model = None;
             assert_eq!(command(&spec), Err(CannotLaunch::NoModel(framework)));

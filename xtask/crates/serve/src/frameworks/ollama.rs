@@ -3,7 +3,10 @@
 //! It runs llama.cpp's server as a child with the prompt cache always on, cannot be made to
 //! generate an exact number of tokens, and loads a model with the first request for it.
 
-use super::{About, Activity, CannotLaunch, Command, Flush, Generation, ModelList, Traits, words};
+use super::{
+    About, Activity, CacheCounter, CannotLaunch, Command, Flush, Generation, How, ModelList, Term,
+    Traits, read, words,
+};
 use crate::launch::LaunchSpec;
 
 pub(super) const TRAITS: Traits = Traits {
@@ -12,7 +15,16 @@ pub(super) const TRAITS: Traits = Traits {
     generation: Generation::Ollama,
     flush: Flush::Reload,
     activity: Activity::Untold,
-    about: &[About { path: "/api/version", version: Some("version") }],
+    about: &[
+        About { path: "/api/version", version: Some("version") },
+        About { path: "/api/ps", version: None },
+    ],
+    terms: &[
+        read(Term::Weights, "/api/ps", "/models/0/name", How::Plain),
+        read(Term::Dtype, "/api/ps", "/models/0/details/quantization_level", How::Dtype),
+        read(Term::Context, "/api/ps", "/models/0/context_length", How::Plain),
+    ],
+    cache_counter: CacheCounter::Untold,
 };
 
 pub(super) fn command(spec: &LaunchSpec) -> Result<Command, CannotLaunch> {

@@ -3,8 +3,8 @@
 use skill::setup::PrefixCache;
 
 use super::{
-    About, Activity, CannotLaunch, Command, Flush, Generation, ModelList, Traits, model,
-    python_program, words,
+    About, Activity, CacheCounter, CannotLaunch, Command, Flush, Generation, How, ModelList, Term,
+    Traits, model, python_program, read, words,
 };
 use crate::launch::LaunchSpec;
 
@@ -20,8 +20,39 @@ pub(super) const TRAITS: Traits = Traits {
         About { path: "/server_info", version: Some("version") },
         // Its older name.
         About { path: "/get_server_info", version: Some("version") },
+        About { path: "/v1/models", version: None },
     ],
+    terms: &[
+        read(Term::Weights, "/server_info", "/model_path", WEIGHTS),
+        read(Term::Weights, "/get_server_info", "/model_path", WEIGHTS),
+        read(Term::Dtype, "/server_info", "/dtype", How::Dtype),
+        read(Term::Context, "/server_info", "/context_length", How::Plain),
+        read(Term::Context, "/v1/models", "/data/0/max_model_len", How::Plain),
+        read(Term::KvCache, "/server_info", "/max_total_num_tokens", How::Plain),
+        read(
+            Term::KvCache,
+            "/server_info",
+            "/internal_states/0/memory_usage/token_capacity",
+            How::Plain,
+        ),
+        // It may run fewer than it was told to.
+        read(
+            Term::Concurrency,
+            "/server_info",
+            "/internal_states/0/effective_max_running_requests_per_dp",
+            How::Plain,
+        ),
+        read(Term::Concurrency, "/server_info", "/max_running_requests", How::Plain),
+        read(Term::PrefixCache, "/server_info", "/disable_radix_cache", How::Off),
+        read(Term::Sampling, "/server_info", "/sampling_defaults", How::NeutralIf("openai")),
+    ],
+    cache_counter: CacheCounter::Hits {
+        cached: "sglang:cached_tokens_total",
+        prompts: "sglang:prompt_tokens_total",
+    },
 };
+
+const WEIGHTS: How = How::Weights { load_format: "/load_format" };
 
 pub(super) fn command(spec: &LaunchSpec) -> Result<Command, CannotLaunch> {
     let conditions = &spec.conditions;

@@ -2,7 +2,10 @@
 
 use skill::setup::PrefixCache;
 
-use super::{About, Activity, CannotLaunch, Command, Flush, Generation, ModelList, Traits, words};
+use super::{
+    About, Activity, CacheCounter, CannotLaunch, Command, Flush, Generation, How, ModelList, Term,
+    Traits, read, words,
+};
 use crate::launch::LaunchSpec;
 
 pub(super) const TRAITS: Traits = Traits {
@@ -12,6 +15,17 @@ pub(super) const TRAITS: Traits = Traits {
     flush: Flush::Post("/flush_cache"),
     activity: Activity::Gauges(&["vllm:num_requests_running", "vllm:num_requests_waiting"]),
     about: &[About { path: "/server_info", version: Some("version") }],
+    terms: &[
+        read(Term::Weights, "/server_info", "/model_path", How::Weights { load_format: "/none" }),
+        read(Term::Context, "/server_info", "/context_length", How::Plain),
+        read(Term::KvCache, "/server_info", "/max_total_num_tokens", How::Plain),
+        read(Term::Concurrency, "/server_info", "/max_running_requests", How::Plain),
+        read(Term::PrefixCache, "/server_info", "/disable_radix_cache", How::Off),
+    ],
+    cache_counter: CacheCounter::Hits {
+        cached: "vllm:prefix_cache_hits_total",
+        prompts: "vllm:prefix_cache_queries_total",
+    },
 };
 
 pub(super) fn command(spec: &LaunchSpec) -> Result<Command, CannotLaunch> {

@@ -3,8 +3,8 @@
 use skill::setup::PrefixCache;
 
 use super::{
-    About, Activity, CannotLaunch, Command, Flush, Generation, ModelList, Traits, model,
-    python_program, words,
+    About, Activity, CacheCounter, CannotLaunch, Command, Flush, Generation, How, ModelList, Term,
+    Traits, model, python_program, read, words,
 };
 use crate::launch::LaunchSpec;
 
@@ -17,9 +17,58 @@ pub(super) const TRAITS: Traits = Traits {
     about: &[
         About { path: "/version", version: Some("version") },
         // Answers only in development mode.
-        About { path: "/server_info?config_format=json", version: None },
+        About { path: SERVER_INFO, version: None },
+        About { path: "/v1/models", version: None },
     ],
+    terms: &[
+        read(
+            Term::Weights,
+            SERVER_INFO,
+            "/vllm_config/model_config/model",
+            How::Weights { load_format: "/vllm_config/load_config/load_format" },
+        ),
+        read(Term::Dtype, SERVER_INFO, "/vllm_config/model_config/dtype", How::Dtype),
+        read(Term::Context, SERVER_INFO, "/vllm_config/model_config/max_model_len", How::Plain),
+        read(Term::Context, "/v1/models", "/data/0/max_model_len", How::Plain),
+        read(
+            Term::KvCache,
+            SERVER_INFO,
+            "/vllm_config/cache_config/kv_cache_size_tokens",
+            How::Plain,
+        ),
+        read(
+            Term::KvCache,
+            SERVER_INFO,
+            "/vllm_config/cache_config/num_gpu_blocks",
+            How::Times("/vllm_config/cache_config/block_size"),
+        ),
+        read(
+            Term::Concurrency,
+            SERVER_INFO,
+            "/vllm_config/scheduler_config/max_num_seqs",
+            How::Plain,
+        ),
+        read(
+            Term::PrefixCache,
+            SERVER_INFO,
+            "/vllm_config/cache_config/enable_prefix_caching",
+            How::On,
+        ),
+        read(
+            Term::Sampling,
+            SERVER_INFO,
+            "/vllm_config/model_config/generation_config",
+            How::NeutralIf("vllm"),
+        ),
+    ],
+    cache_counter: CacheCounter::Hits {
+        cached: "vllm:prefix_cache_hits_total",
+        prompts: "vllm:prefix_cache_queries_total",
+    },
 };
+
+/// Its whole configuration.
+const SERVER_INFO: &str = "/server_info?config_format=json";
 
 /// Tokens of one KV-cache block. Set, because the default depends on the attention kernel.
 const BLOCK_TOKENS: u64 = 16;

@@ -1,6 +1,7 @@
 //! Servers that were not started here: the simulated one, spoken to as each framework.
 
 use crate::common::{LONG, target, verify};
+use domain::contract::{CacheState, Term};
 use domain::facts::{Capabilities, Rung, RungOutcome, ServerFacts};
 use domain::framework::Framework;
 use serve::Endpoint;
@@ -28,7 +29,9 @@ fn outcome(facts: &ServerFacts, rung: Rung) -> &RungOutcome {
 #[tokio::test]
 async fn every_framework_is_verified_in_its_own_words() {
     let server = started(None).await;
-    for &framework in Framework::ALL.iter().filter(|one| **one != Framework::LlamaCpp) {
+    // llama.cpp's slots do not exist here, and transformers lists no model to be found.
+    let others = [Framework::LlamaCpp, Framework::Transformers];
+    for &framework in Framework::ALL.iter().filter(|one| !others.contains(one)) {
         let facts = climbed(&server, framework).await;
         let judged = sequencer::server::judge(&facts, Rung::ALL);
         assert!(judged.is_ok(), "{framework}: {judged:?}");
@@ -55,6 +58,48 @@ async fn what_a_framework_cannot_do_is_said_and_not_passed() {
     // llama.cpp's slots do not exist on this server.
     let llama_cpp = climbed(&server, Framework::LlamaCpp).await;
     assert!(matches!(outcome(&llama_cpp, Rung::Flush), RungOutcome::NotAvailable(_)));
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn where_models_are_not_listed_the_name_is_proved_by_the_generation() {
+    let server = started(None).await;
+    let nameless = climbed(&server, Framework::Transformers).await;
+    assert!(matches!(outcome(&nameless, Rung::Model), RungOutcome::Failed(_)), "{nameless:?}");
+    let mut target = target(Framework::Transformers, Some(server.url()), vec![]);
+    target.model = Some("sim".to_owned());
+    let facts = serve::verify(&Endpoint::attach(&target).unwrap(), None, &verify()).await;
+    assert!(sequencer::server::judge(&facts, Rung::ALL).is_ok(), "{:?}", facts.rungs);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_says_what_it_is_held_to_and_why_the_rest_is_not_said() {
+    let server = started(None).await;
+    let facts = climbed(&server, Framework::Sglang).await;
+    let (contract, config) = (&facts.contract, Config::steady());
+    assert_eq!(contract.kv_cache_tokens, Some(u64::from(config.kv_tokens)));
+    assert_eq!(contract.max_running_requests, Some(u64::from(config.max_running)));
+    assert_eq!(contract.prefix_cache, Some(CacheState::On));
+    assert_eq!(contract.dtype, None);
+    assert_eq!(contract.sources[&Term::Dtype], "`/server_info` did not say it");
+    let openai = climbed(&server, Framework::Openai).await.contract;
+    assert_eq!(openai.context_tokens, Some(u64::from(config.max_model_len)));
+    assert!(openai.sources[&Term::Weights].contains("has no place"), "{openai:?}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_counts_what_was_looked_for_in_its_cache() {
+    let server = started(None).await;
+    let endpoint = Endpoint::attach(&target(Framework::Vllm, Some(server.url()), vec![])).unwrap();
+    let before = serve::cache_reading(&endpoint, LONG).await.unwrap();
+    climbed(&server, Framework::Vllm).await;
+    let after = serve::cache_reading(&endpoint, LONG).await.unwrap();
+    let count = serve::cache_count(&endpoint, before, after).unwrap();
+    // The ladder's prompt is shorter than a block of the cache.
+    assert!(count.cached == 0 && Some(0) < count.prompts, "{count:?}");
+    assert_eq!(count.source, "vllm:prefix_cache_hits_total");
     server.stop().await.unwrap();
 }
 

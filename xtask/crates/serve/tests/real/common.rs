@@ -1,5 +1,7 @@
 //! What the tests share: a launch of the simulated server, limits, and evidence of a healthy host.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -116,4 +118,20 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// The folder of a test part; without it the test is skipped, and says so where skips are
+/// collected.
+pub(crate) fn part(test: &str, name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("SERVEGATE_PARTS").map(|parts| PathBuf::from(parts).join(name));
+    let folder = folder.filter(|folder| folder.join(".part").is_file());
+    if folder.is_none() {
+        let line = format!("SKIPPED {test}: the part `{name}` is not installed");
+        eprintln!("{line}");
+        if let Some(list) = std::env::var_os("SERVEGATE_SKIPPED") {
+            let mut list = OpenOptions::new().append(true).create(true).open(list).unwrap();
+            writeln!(list, "{line}").unwrap();
+        }
+    }
+    folder
 }

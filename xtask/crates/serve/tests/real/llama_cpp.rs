@@ -1,35 +1,16 @@
 //! A real server: llama.cpp from the part `llama`, with a tiny model.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::PathBuf;
-
 use domain::facts::{Rung, RungOutcome};
 use domain::framework::Framework;
 use serve::{LaunchSpec, Means};
 use skill::setup::PrefixCache;
 
-use crate::common::{LONG, healthy_host, limits, sim, target, verify};
-
-/// The part's folder; without it the test is skipped, and says so where skips are collected.
-fn part(test: &str) -> Option<PathBuf> {
-    let folder =
-        std::env::var_os("SERVEGATE_PARTS").map(|parts| PathBuf::from(parts).join("llama"));
-    let folder = folder.filter(|folder| folder.join("tiny-qwen2.gguf").is_file());
-    if folder.is_none() {
-        let line = format!("SKIPPED {test}: the part `llama` is not installed");
-        eprintln!("{line}");
-        if let Some(list) = std::env::var_os("SERVEGATE_SKIPPED") {
-            let mut list = OpenOptions::new().append(true).create(true).open(list).unwrap();
-            writeln!(list, "{line}").unwrap();
-        }
-    }
-    folder
-}
+use crate::common::{LONG, healthy_host, limits, part, sim, target, verify};
 
 #[tokio::test]
 async fn llama_cpp_is_launched_verified_and_ended() {
-    let Some(part) = part("llama_cpp_is_launched_verified_and_ended") else { return };
+    let name = "llama_cpp_is_launched_verified_and_ended";
+    let Some(part) = part(name, "llama") else { return };
     let folder = tempfile::tempdir().unwrap();
     // More than one thread would spin on a shared machine.
     let one_thread = ["-t", "1", "-tb", "1"].map(str::to_owned).to_vec();
@@ -56,6 +37,12 @@ async fn llama_cpp_is_launched_verified_and_ended() {
     assert_eq!(facts.resolved["total_slots"], spec.conditions.max_running_requests);
     let context = &facts.resolved["default_generation_settings.n_ctx"];
     assert_eq!(context, spec.conditions.context_tokens);
+    let held = &facts.contract;
+    assert_eq!(held.weights.as_deref(), Some("tiny-qwen2.gguf"));
+    assert_eq!(held.dtype.as_deref(), Some("float16"));
+    assert_eq!(held.max_running_requests, Some(spec.conditions.max_running_requests.into()));
+    assert_eq!(held.sampling.as_deref(), Some("greedy, no penalties"));
+    assert_eq!(held.kv_cache_tokens, Some(4096 * 8));
 
     let flushed = serve::flush(&endpoint, &facts.model, LONG).await;
     assert!(matches!(flushed.outcome, RungOutcome::Passed(_)), "{flushed:?}");
@@ -66,7 +53,8 @@ async fn llama_cpp_is_launched_verified_and_ended() {
 
 #[tokio::test]
 async fn a_model_that_is_no_model_is_explained_by_the_log() {
-    let Some(part) = part("a_model_that_is_no_model_is_explained_by_the_log") else { return };
+    let name = "a_model_that_is_no_model_is_explained_by_the_log";
+    let Some(part) = part(name, "llama") else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut spec =
         LaunchSpec { target: target(Framework::LlamaCpp, None, vec![]), ..sim(folder.path(), &[]) };

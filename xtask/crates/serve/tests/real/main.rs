@@ -8,3 +8,5 @@ mod common;
 mod llama_cpp;
 #[cfg(test)]
 mod processes;
+#[cfg(test)]
+mod python_servers;

@@ -145,6 +145,14 @@ impl Dialect {
         }
     }
 
+    /// `done_reason` of a request that only loads or unloads the model, which Ollama has.
+    pub(crate) fn loads(self, body: &[u8]) -> Option<&'static str> {
+        match self {
+            Self::OllamaGenerate => ollama::loads(body),
+            Self::Completions | Self::Chat | Self::Sglang | Self::OllamaChat => None,
+        }
+    }
+
     /// `Content-Type` of a streamed answer.
     pub(crate) const fn stream_type(self) -> &'static str {
         match self {
@@ -261,6 +269,11 @@ impl Reply {
     const fn created_s(&self) -> i64 {
         self.created.unix_millis() / 1000
     }
+}
+
+/// Whether a model was unloaded, and with it everything that it had cached.
+pub(crate) fn is_unload(done_reason: &str) -> bool {
+    done_reason == ollama::UNLOAD
 }
 
 /// The end mark of an SSE stream.

@@ -25,6 +25,7 @@ struct ChatBody {
 
 #[derive(Debug, Deserialize)]
 struct Common {
+    keep_alive: Option<serde_json::Value>,
     stream: Option<bool>,
     options: Option<Options>,
 }
@@ -40,6 +41,19 @@ pub(super) fn read_generate(body: &[u8]) -> Result<Ask, BadAsk> {
     let body: GenerateBody = parse(body)?;
     body.common.ask(tokens::ids(&body.prompt))
 }
+
+/// What a request without a prompt does: it loads the model, or with `keep_alive` 0 unloads it.
+pub(super) fn loads(body: &[u8]) -> Option<&'static str> {
+    let body: GenerateBody = parse(body).ok()?;
+    let stays = body.common.keep_alive.is_none_or(|keep| keep.as_i64() != Some(0));
+    body.prompt.is_empty().then_some(if stays { LOAD } else { UNLOAD })
+}
+
+/// `done_reason` of an answer to a request that loads the model.
+const LOAD: &str = "load";
+
+/// The same where it unloads it.
+pub(super) const UNLOAD: &str = "unload";
 
 pub(super) fn read_chat(body: &[u8]) -> Result<Ask, BadAsk> {
     let body: ChatBody = parse(body)?;

@@ -13,6 +13,8 @@ use domain::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cache::CACHED_SHARE;
+use crate::contract::{self, TermRow};
 use crate::sameness::{same_work, settings};
 use crate::samples::Samples;
 
@@ -38,6 +40,9 @@ pub struct ProfileComparison {
     pub rows: Vec<Row>,
     /// Why the columns are not the same experiment; empty when they are.
     pub findings: Vec<Anomaly>,
+    /// What the columns were held to, term by term; empty where the runs have no record of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contract: Vec<TermRow>,
 }
 
 /// One target, with all repeats of the profile.
@@ -93,10 +98,6 @@ impl Comparison {
     pub const SCHEMA: u32 = 1;
 }
 
-/// Share of cached prompt tokens from which on columns are not alike; a token that begins every
-/// prompt stays below it.
-const CACHED_SHARE: f64 = 0.01;
-
 /// Runs a column below which none is called the best.
 const FEWEST_RUNS: u32 = 2;
 
@@ -126,7 +127,10 @@ fn grouped<'a, K: PartialEq>(
 fn table(profile: &str, runs: &[&RunSummary], metrics: &[Metric]) -> ProfileComparison {
     let targets: Vec<Target<'_>> = grouped(runs, identity).into_iter().map(Target::from).collect();
     let titles = titles(&targets);
-    let findings = findings(&targets, &titles);
+    let runs_of: Vec<_> = targets.iter().map(|target| target.runs.clone()).collect();
+    let contract = contract::rows(&runs_of);
+    let mut findings = findings(&targets, &titles);
+    findings.extend(contract::unequal(&contract, &titles));
     let columns = targets.iter().zip(titles).map(|(target, title)| target.column(title));
     let rows = metrics.iter().map(|metric| row(*metric, &targets, findings.is_empty()));
     // Without a GPU there is nothing to say of it.
@@ -134,7 +138,7 @@ fn table(profile: &str, runs: &[&RunSummary], metrics: &[Metric]) -> ProfileComp
         |row: &Row| !Metric::OF_GPUS.contains(&row.metric) || row.cells.iter().any(Option::is_some);
     let rows = rows.filter(is_told);
     let (columns, rows) = (columns.collect(), rows.collect());
-    ProfileComparison { profile: profile.to_owned(), columns, rows, findings }
+    ProfileComparison { profile: profile.to_owned(), columns, rows, findings, contract }
 }
 
 /// What makes runs repeats of one another, beside the profile.
@@ -195,6 +199,7 @@ fn titles(targets: &[Target<'_>]) -> Vec<String> {
 fn findings(targets: &[Target<'_>], titles: &[String]) -> Vec<Anomaly> {
     let known: Vec<BTreeMap<String, String>> = targets.iter().map(all_settings).collect();
     let names: BTreeSet<&String> = known.iter().flat_map(BTreeMap::keys).collect();
+    let names = names.into_iter().filter(|name| !is_covered(targets, name));
     let value = |of: &BTreeMap<String, String>, name: &String| {
         of.get(name).cloned().unwrap_or_else(|| "not set".to_owned())
     };
@@ -209,6 +214,14 @@ fn findings(targets: &[Target<'_>], titles: &[String]) -> Vec<Anomaly> {
     found.extend(cached(targets, titles));
     found.extend(work(targets, titles));
     found
+}
+
+/// Whether the contract of every run says what a setting means.
+fn is_covered(targets: &[Target<'_>], setting: &str) -> bool {
+    let mut runs = targets.iter().flat_map(|target| &target.runs);
+    runs.all(|run| {
+        run.contract.as_ref().is_some_and(|contract| contract::covers(contract, setting))
+    })
 }
 
 /// The settings of a target; where its repeats differ, each value once.
@@ -240,8 +253,10 @@ fn failures(targets: &[Target<'_>], titles: &[String]) -> Option<Anomaly> {
 /// Prefill that came from a cache was not measured.
 fn cached(targets: &[Target<'_>], titles: &[String]) -> Option<Anomaly> {
     let share = |target: &Target<'_>| {
-        let tokens =
-            target.runs.iter().filter_map(|run| Some((run.tokens.cached?, run.tokens.input)));
+        let tokens = target.runs.iter().filter_map(|run| {
+            let counted = run.cache_count.as_ref().map(|count| count.cached);
+            Some((run.tokens.cached.max(counted)?, run.tokens.input))
+        });
         let (cached, input) =
             tokens.fold((0, 0), |(c, i), (cached, input)| (c + cached, i + input));
         (0 < input).then(|| cached as f64 / input as f64)

@@ -6,6 +6,7 @@ use domain::facts::Environment;
 use domain::summary::RunSummary;
 use sha2::{Digest as _, Sha256};
 
+use crate::contract::work_differences;
 use crate::sameness::{Difference, setting_differences, target_settings, work};
 
 /// Digits of the digest in a key: two keys of one readable name meet by chance once in 2^48.
@@ -57,6 +58,7 @@ fn between(old: &RunSummary, new: &RunSummary) -> Vec<Difference> {
     if failed == 0 && completed != others {
         found.push(("completed requests".to_owned(), completed.to_string(), others.to_string()));
     }
+    found.extend(work_differences(old, new));
     found.extend(work(old, new));
     found
 }

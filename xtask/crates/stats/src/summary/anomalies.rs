@@ -8,16 +8,13 @@ use domain::request::RequestRecord;
 use domain::summary::ClientLag;
 
 use super::{Observation, counted, failure};
+use crate::cache::CACHED_SHARE;
 use crate::metrics::{arrival_gaps_ms, tokens_per_chunk};
 use crate::samples::Samples;
 
 /// Lateness of sending that is worth a word, at the 99th percentile, in ms. A step of a busy
 /// server takes about this long: a request that is later than that joins another batch.
 const LATE_SEND_P99_MS: f64 = 10.0;
-
-/// Share of prompt tokens in the prefix cache that is worth a word. A begin-of-text token that
-/// all prompts share stays below it; prefill that was really saved does not.
-const CACHED_SHARE: f64 = 0.01;
 
 /// Share of tokens that share a chunk which is worth a word: from here on the 99th percentile of
 /// the gaps is an interpolation.

@@ -17,14 +17,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A GPU under no load wavers by this much; less cannot be waited for.
 const SLACK_C: u32 = 2;
 
-/// Waits until the GPU is as cool as before the first pair; returns its temperature, where the
-/// session is an experiment and a GPU gives one. One that stays warm is noted, and measured.
+/// Waits, in an experiment, until the GPU is as cool as before the first pair; returns its
+/// temperature, where a GPU gives one. One that stays warm is noted, and measured.
 pub(in crate::drive) async fn cool_down(
     session: &Session,
     live: &Live,
     planned: &PlannedStep,
 ) -> Result<Option<u32>, StepFailure> {
-    let Some(experiment) = session.plan.experiment() else { return Ok(None) };
+    let Some(experiment) = session.plan.experiment() else { return warmest(session, live) };
     let Some(mut now) = warmest(session, live)? else { return Ok(None) };
     let paired = |step: &PlannedStep| is_of_a_pair(&session.plan, step);
     let first = start(&session.plan, &session.recorder.entries());
