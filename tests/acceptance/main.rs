@@ -14,6 +14,7 @@ mod drop_in;
 mod engine;
 mod fair;
 mod faults;
+mod fleet;
 mod gate;
 mod health;
 mod junit;

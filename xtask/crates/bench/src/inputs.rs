@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use domain::fleet::Cell;
 use domain::framework::{EngineChoice, Framework};
 use domain::gate::Rule;
 use domain::target::Target;
@@ -51,6 +52,15 @@ pub fn rule(folder: Option<&Path>) -> Result<Rule, Failure> {
     let mut concluding = skills.iter().flat_map(|skill| &skill.conclude);
     let rule = concluding.find_map(Step::as_judge).cloned();
     rule.ok_or_else(|| Failure::usage(anyhow!("no skill has a step `judge`")))
+}
+
+/// The cells of a fleet's plan; its profiles are those of the skills.
+pub fn cells(plan: &Path, folder: Option<&Path>) -> Result<Vec<Cell>, Failure> {
+    let plan = source(plan)?;
+    let skills = skill::skills(&skills(folder)?).map_err(Failure::usage)?;
+    let profiles = skills.iter().flat_map(|skill| &skill.profiles);
+    let profiles: Vec<&str> = profiles.map(|profile| profile.name.as_str()).collect();
+    skill::fleet::cells(&plan, &profiles).map_err(Failure::usage)
 }
 
 /// Every `skill.yaml` in the sub-folders of a folder, by name.

@@ -60,6 +60,9 @@ pub struct Options {
     pub junit: Option<PathBuf>,
     /// Whether the result is printed as JSON.
     pub json: bool,
+    /// The cell of a fleet's plan that the session is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cell: Option<String>,
 }
 
 impl Options {
@@ -225,6 +228,12 @@ impl Session {
     pub fn tag(&self) -> String {
         self.folder.id().to_owned()
     }
+}
+
+/// The cell of a fleet's plan that a journal says it is for.
+pub fn recorded_cell(entries: &[Entry]) -> Option<String> {
+    let Event::SessionOpened { request, .. } = &entries.first()?.event else { return None };
+    request.pointer("/options/cell").and_then(|cell| cell.as_str()).map(str::to_owned)
 }
 
 /// The state that a journal folds to.

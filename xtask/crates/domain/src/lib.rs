@@ -13,6 +13,7 @@ pub mod event;
 pub mod exit;
 pub mod facts;
 pub mod failure;
+pub mod fleet;
 pub mod framework;
 pub mod gate;
 pub mod metric;

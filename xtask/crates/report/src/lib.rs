@@ -8,6 +8,7 @@ pub mod block;
 pub mod calibration;
 pub mod certificate;
 pub mod experiment;
+pub mod fleet;
 pub mod formats;
 pub mod history;
 pub mod html;

@@ -27,7 +27,7 @@ const LONGEST_CELL: usize = 300;
 const MOST_BYTES: usize = 900_000;
 
 /// Metrics of the key table: one a concern, so that it fits a screen.
-const SHOWN: [Metric; 6] = [
+pub(crate) const SHOWN: [Metric; 6] = [
     Metric::RequestThroughput,
     Metric::OutputThroughput,
     Metric::Latency(Latency::Ttft, Stat::Mean),
@@ -285,11 +285,11 @@ fn machine(environment: &Environment) -> Vec<String> {
 }
 
 /// A section with its heading, unless it has nothing to say.
-fn section(title: &str, body: &str) -> String {
+pub(crate) fn section(title: &str, body: &str) -> String {
     if body.is_empty() { String::new() } else { format!("\n### {title}\n\n{body}") }
 }
 
-fn details(summary: &str, body: &str) -> String {
+pub(crate) fn details(summary: &str, body: &str) -> String {
     format!("\n<details><summary>{summary}</summary>\n\n{body}\n</details>\n")
 }
 
@@ -310,12 +310,12 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     escaped(text, LONGEST_CELL)
 }
 
 /// `1 run saved`, `2 runs saved`.
-fn counted(count: usize, noun: &str, how: &str) -> String {
+pub(crate) fn counted(count: usize, noun: &str, how: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural} {how}")
 }

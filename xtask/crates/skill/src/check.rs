@@ -20,14 +20,14 @@ use crate::template::{Piece, pieces};
 const MAX_NAME: usize = 64;
 
 /// Collects the faults of one file, at the places of the values concerned.
-pub(crate) struct Reporter<'a> {
+pub(crate) struct Reporter<'a, T = Skill> {
     file: &'a str,
-    decoded: &'a Decoded,
+    decoded: &'a Decoded<T>,
     faults: &'a mut Vec<Fault>,
 }
 
-impl<'a> Reporter<'a> {
-    pub(crate) fn new(file: &'a str, decoded: &'a Decoded, faults: &'a mut Vec<Fault>) -> Self {
+impl<'a, T> Reporter<'a, T> {
+    pub(crate) fn new(file: &'a str, decoded: &'a Decoded<T>, faults: &'a mut Vec<Fault>) -> Self {
         Self { file, decoded, faults }
     }
 
@@ -55,11 +55,11 @@ pub(crate) fn item(list: &str, index: usize) -> Path {
     vec![Segment::Key(list.to_owned()), Segment::Item(index)]
 }
 
-fn below(path: &[Segment], name: &str) -> Path {
+pub(crate) fn below(path: &[Segment], name: &str) -> Path {
     path.iter().cloned().chain(key(name)).collect()
 }
 
-fn item_of(path: &[Segment], index: usize) -> Path {
+pub(crate) fn item_of(path: &[Segment], index: usize) -> Path {
     path.iter().cloned().chain([Segment::Item(index)]).collect()
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn steps_of(skill: &Skill, list: List) -> &[Step] {
 
 /// Checks one skill by itself.
 pub(crate) fn skill(decoded: &Decoded, to: &mut Reporter<'_>) {
-    let skill = &decoded.skill;
+    let skill = &decoded.content;
     if skill.description.trim().is_empty() {
         to.report(&key("description"), "`description` is empty".to_owned(), None);
     }
@@ -120,7 +120,7 @@ fn requires(skill: &Skill, to: &mut Reporter<'_>) {
 
 /// Each step stands in a list and a scope where it means something, and once.
 fn placement(decoded: &Decoded, list: List, to: &mut Reporter<'_>) {
-    let skill = &decoded.skill;
+    let skill = &decoded.content;
     let scope_is_known = decoded.is_sound(&key("scope"));
     let mut seen = BTreeSet::new();
     for (index, step) in steps_of(skill, list).iter().enumerate() {
@@ -279,7 +279,7 @@ fn profile(profile: &Profile, path: &[Segment], to: &mut Reporter<'_>) {
 }
 
 /// Whether a name can be part of a file name on every system.
-fn names_a_file(name: &str) -> bool {
+pub(crate) fn names_a_file(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.chars().all(allowed)
@@ -312,7 +312,7 @@ pub(crate) fn kinds_across<'a>(
 ) {
     let mut first: BTreeMap<(List, Option<Scope>, &str), &str> = BTreeMap::new();
     for (file, decoded) in skills {
-        let skill = &decoded.skill;
+        let skill = &decoded.content;
         for list in List::ALL {
             let scope = (list != List::Conclude).then_some(skill.scope);
             for (index, step) in steps_of(skill, list).iter().enumerate() {

@@ -1,4 +1,4 @@
-//! From the text of a skill file to a typed [`Skill`], with every fault of its values at once.
+//! From the text of a file to a typed value, such as a [`Skill`], with every fault at once.
 //!
 //! Serde stops at the first fault. So that a reader sees all of them, decoding goes on: the value
 //! at fault is replaced by a stand-in that decodes (or renamed to what was meant, or dropped),
@@ -6,11 +6,13 @@
 //! that nothing is said later about a value that stands in for another.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::complaint::{self, Complaint, Kind, Reach, described};
-use crate::document::{self, Inside, Mark, Node, Path, Segment};
+use crate::document::{self, Form, Inside, Mark, Node, Path, Segment};
 use crate::fault::Fault;
 use crate::skill::Skill;
 use crate::step::List;
@@ -19,10 +21,24 @@ use crate::suggest;
 /// Most faults that are mended in one file, to bound the work; a reader mends a few at a time.
 const MAX_ROUNDS: usize = 100;
 
-/// A skill that was read, with the places of its parts.
-pub(crate) struct Decoded {
-    /// The skill; where a value was at fault, with a stand-in for it.
-    pub skill: Skill,
+/// How skills are called in faults.
+pub(crate) const SKILL: Form =
+    Form { noun: "skill", begin: "begin with `version: 1`, `id: …` and `description: …`" };
+
+/// What a file is decoded to.
+pub(crate) trait Document: DeserializeOwned {
+    /// What such files are called in faults.
+    const FORM: Form;
+}
+
+impl Document for Skill {
+    const FORM: Form = SKILL;
+}
+
+/// A file that was read, with the places of its parts.
+pub(crate) struct Decoded<T = Skill> {
+    /// What stands in it; where a value was at fault, with a stand-in for it.
+    pub content: T,
     /// Where everything stands.
     pub tree: Node,
     /// Paths of stand-ins.
@@ -31,7 +47,7 @@ pub(crate) struct Decoded {
     incomplete: Vec<String>,
 }
 
-impl Decoded {
+impl<T> Decoded<T> {
     /// Whether the value at a path is what the file says, not a stand-in.
     pub(crate) fn is_sound(&self, path: &[Segment]) -> bool {
         !self.invented.iter().any(|invented| path.starts_with(invented))
@@ -42,7 +58,9 @@ impl Decoded {
         let of_list = |path: &Path| path.len() <= 2 && names(path.first(), key);
         !self.incomplete.iter().any(|list| list == key) && !self.invented.iter().any(of_list)
     }
+}
 
+impl Decoded {
     /// Whether every step is there.
     pub(crate) fn has_all_steps(&self) -> bool {
         List::ALL.into_iter().all(|list| self.is_complete(list.key()))
@@ -53,13 +71,13 @@ fn names(segment: Option<&Segment>, key: &str) -> bool {
     matches!(segment, Some(Segment::Key(name)) if name == key)
 }
 
-/// Reads one file: the skill, if anything of it could be read, and every fault.
-pub(crate) fn decode(file: &str, text: &str) -> (Option<Decoded>, Vec<Fault>) {
-    let shape = document::read(file, text);
+/// Reads one file: its content, if anything of it could be read, and every fault.
+pub(crate) fn decode<T: Document>(file: &str, text: &str) -> (Option<Decoded<T>>, Vec<Fault>) {
+    let shape = document::read(T::FORM, file, text);
     let Some(tree) = shape.tree else { return (None, shape.faults) };
     match serde_yaml::from_str::<Value>(text) {
         Ok(value) => {
-            let mut peeler = Peeler::new(file, value, tree);
+            let mut peeler = Peeler::<T>::new(file, value, tree);
             peeler.faults = shape.faults;
             peeler.peel()
         }
@@ -74,7 +92,7 @@ pub(crate) fn decode(file: &str, text: &str) -> (Option<Decoded>, Vec<Fault>) {
 }
 
 /// A text that is being decoded, fault by fault.
-struct Peeler<'a> {
+struct Peeler<'a, T> {
     file: &'a str,
     value: Value,
     tree: Node,
@@ -83,20 +101,22 @@ struct Peeler<'a> {
     missing: BTreeMap<Mark, Vec<String>>,
     invented: Vec<Path>,
     incomplete: Vec<String>,
+    to: PhantomData<T>,
 }
 
-impl<'a> Peeler<'a> {
+impl<'a, T: Document> Peeler<'a, T> {
     fn new(file: &'a str, value: Value, tree: Node) -> Self {
         let (faults, missing) = (Vec::new(), BTreeMap::new());
-        Self { file, value, tree, faults, missing, invented: Vec::new(), incomplete: Vec::new() }
+        let (invented, incomplete) = (Vec::new(), Vec::new());
+        Self { file, value, tree, faults, missing, invented, incomplete, to: PhantomData }
     }
 
-    fn peel(mut self) -> (Option<Decoded>, Vec<Fault>) {
-        let mut skill = None;
+    fn peel(mut self) -> (Option<Decoded<T>>, Vec<Fault>) {
+        let mut content = None;
         for _ in 0..MAX_ROUNDS {
             match attempt(&self.value) {
                 Ok(read) => {
-                    skill = Some(read);
+                    content = Some(read);
                     break;
                 }
                 Err(complaint) if self.treat(&complaint) => {}
@@ -104,11 +124,11 @@ impl<'a> Peeler<'a> {
             }
         }
         self.tell_missing();
-        if skill.is_none() {
+        if content.is_none() {
             self.faults.push(Fault::in_file(self.file, "more may be wrong; mend this first"));
         }
         let Self { tree, faults, invented, incomplete, .. } = self;
-        (skill.map(|skill| Decoded { skill, tree, invented, incomplete }), faults)
+        (content.map(|content| Decoded { content, tree, invented, incomplete }), faults)
     }
 
     /// Reports a complaint and makes it go away; `false` when there is no way.
@@ -186,7 +206,7 @@ impl<'a> Peeler<'a> {
         map.insert(key.to_owned(), Value::Null);
         // An optional key is never missed, so that null is not a value for it: what is may be
         // found by trying. If the first try does not complain here, null was one after all.
-        match attempt(&self.value) {
+        match attempt::<T>(&self.value) {
             Err(complaint) if complaint.path == whole => self.stand_in(&complaint),
             Ok(_) | Err(_) => true,
         }
@@ -290,7 +310,7 @@ impl<'a> Peeler<'a> {
     fn said_of(&self, path: &[Segment], value: Value) -> Option<Complaint> {
         let mut trial = self.value.clone();
         *value_at(&mut trial, path)? = value;
-        attempt(&trial).err().filter(|said| said.path == path)
+        attempt::<T>(&trial).err().filter(|said| said.path == path)
     }
 
     /// Whether decoding gets past a path with this value there.
@@ -371,25 +391,25 @@ fn stand_ins() -> impl Iterator<Item = Value> {
 }
 
 /// Decodes a value, or says what is in the way first.
-fn attempt(value: &Value) -> Result<Skill, Complaint> {
-    raw_attempt(value).map_err(|complaint| match complaint.reach {
+fn attempt<T: Document>(value: &Value) -> Result<T, Complaint> {
+    raw_attempt::<T>(value).map_err(|complaint| match complaint.reach {
         Reach::Whole => complaint,
-        Reach::MapAbove => below_map(complaint, value),
+        Reach::MapAbove => below_map::<T>(complaint, value),
     })
 }
 
-fn raw_attempt(value: &Value) -> Result<Skill, Complaint> {
+fn raw_attempt<T: Document>(value: &Value) -> Result<T, Complaint> {
     serde_path_to_error::deserialize(value).map_err(|error| Complaint::new(&error, value))
 }
 
 /// A complaint about some value of a map, moved to the one without which it is not made.
-fn below_map(complaint: Complaint, value: &Value) -> Complaint {
+fn below_map<T: Document>(complaint: Complaint, value: &Value) -> Complaint {
     let Some(Value::Object(map)) = complaint::at(value, &complaint.path) else { return complaint };
     let makes_it = |key: &&String| {
         let mut trial = value.clone();
         let Some(map) = map_at(&mut trial, &complaint.path) else { return false };
         map.remove(*key);
-        raw_attempt(&trial).err().as_ref() != Some(&complaint)
+        raw_attempt::<T>(&trial).err().as_ref() != Some(&complaint)
     };
     match map.keys().find(makes_it) {
         Some(key) => {

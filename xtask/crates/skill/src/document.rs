@@ -1,6 +1,7 @@
-//! The text of a skill file as a tree with marks: which path stands on which line.
+//! The text of a skill, or of another file of ours, as a tree with marks: which path stands on
+//! which line.
 //!
-//! Only the shape is read here. What YAML allows but a skill must not use (aliases, tags, several
+//! Only the shape is read here. What YAML allows but our files must not use (aliases, tags, several
 //! documents, keys given twice) is refused here, before anything is expanded; what values mean
 //! is the business of [`crate::decode`].
 
@@ -10,7 +11,16 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 
 use crate::fault::Fault;
 
-/// Longest skill file that is read, in bytes. The skills of this repository have a tenth of it.
+/// What a kind of file is called in its faults.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// One of them: `skill`.
+    pub noun: &'static str,
+    /// How one begins.
+    pub begin: &'static str,
+}
+
+/// Longest file that is read, in bytes. The skills of this repository have a tenth of it.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
 /// Deepest nesting that is read. Skills need 6; far deeper trees only exhaust stacks.
@@ -108,23 +118,24 @@ pub(crate) struct Shape {
     pub faults: Vec<Fault>,
 }
 
-/// Reads the shape of a skill file.
-pub(crate) fn read(file: &str, text: &str) -> Shape {
+/// Reads the shape of a file of a kind.
+pub(crate) fn read(form: Form, file: &str, text: &str) -> Shape {
     let refused = |message: String, hint: Option<&str>| Shape {
         tree: None,
         faults: vec![Fault::in_file(file, message).hinted(hint.map(str::to_owned))],
     };
     if MAX_BYTES < text.len() {
         let message = format!(
-            "the file has {} bytes; a skill has at most {MAX_BYTES}, which is 64 KiB",
-            text.len()
+            "the file has {} bytes; a {} has at most {MAX_BYTES}, which is 64 KiB",
+            text.len(),
+            form.noun
         );
         return refused(message, None);
     }
     if let Some(fault) = not_text(file, text) {
         return Shape { tree: None, faults: vec![fault] };
     }
-    let mut builder = Builder::new(file, text);
+    let mut builder = Builder::new(form, file, text);
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, span)) => builder.take(&event, span.start),
@@ -156,6 +167,7 @@ struct Open {
 
 /// Builds the tree from the parser's events; its stack is on the heap and bounded.
 struct Builder<'a> {
+    form: Form,
     file: &'a str,
     text: &'a str,
     open: Vec<Open>,
@@ -163,15 +175,16 @@ struct Builder<'a> {
     documents: usize,
     faults: Vec<Fault>,
     /// How often each construct was met that is never allowed; the first is told.
-    refused: BTreeMap<&'static str, usize>,
+    refused: BTreeMap<String, usize>,
     /// The tree may still be read on, although there are faults.
     readable: bool,
     ended: bool,
 }
 
 impl<'a> Builder<'a> {
-    fn new(file: &'a str, text: &'a str) -> Self {
+    fn new(form: Form, file: &'a str, text: &'a str) -> Self {
         Self {
+            form,
             file,
             text,
             open: Vec::new(),
@@ -191,16 +204,13 @@ impl<'a> Builder<'a> {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if 1 < self.documents {
-                    self.refuse(mark, "a second document begins here", Some("one skill a file"));
+                    let hint = format!("one {} a file", self.form.noun);
+                    self.refuse(mark, "a second document begins here", Some(&hint));
                     self.ended = true;
                 }
             }
             Event::Alias(_) => {
-                self.never_allowed(
-                    mark,
-                    "aliases are not allowed in skills",
-                    "write the value out",
-                );
+                self.never_allowed(mark, "aliases", "write the value out");
                 self.close(Node { mark, inside: Inside::Scalar });
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -235,7 +245,11 @@ impl<'a> Builder<'a> {
         let not_finite = text.trim_start_matches(['-', '+']).to_ascii_lowercase();
         if plain && matches!(not_finite.as_str(), ".inf" | ".nan") {
             let hint = Some("a rate without limit is written `inf`, without the dot");
-            self.refuse(mark, &format!("`{text}` is not a number that a skill can use"), hint);
+            self.refuse(
+                mark,
+                &format!("`{text}` is not a number that a {} can use", self.form.noun),
+                hint,
+            );
         }
         self.close(Node { mark, inside: Inside::Scalar });
     }
@@ -287,19 +301,20 @@ impl<'a> Builder<'a> {
 
     fn refuse_extras(&mut self, mark: Mark, anchor: usize, tagged: bool) {
         if 0 < anchor {
-            self.never_allowed(mark, "anchors are not allowed in skills", "write the value out");
+            self.never_allowed(mark, "anchors", "write the value out");
         }
         if tagged {
-            self.never_allowed(mark, "tags are not allowed in skills", "leave out the `!…` word");
+            self.never_allowed(mark, "tags", "leave out the `!…` word");
         }
     }
 
     /// Refuses a construct, once a file: who uses aliases uses many.
-    fn never_allowed(&mut self, mark: Mark, message: &'static str, hint: &str) {
-        let met = self.refused.entry(message).or_insert(0);
+    fn never_allowed(&mut self, mark: Mark, what: &str, hint: &str) {
+        let message = format!("{what} are not allowed in {}s", self.form.noun);
+        let met = self.refused.entry(message.clone()).or_insert(0);
         *met += 1;
         if *met == 1 {
-            self.refuse(mark, message, Some(hint));
+            self.refuse(mark, &message, Some(hint));
         }
     }
 
@@ -359,8 +374,8 @@ impl<'a> Builder<'a> {
     }
 
     fn report_top(&mut self, what: &str) {
-        let message = format!("the file {what}; a skill is a map of keys");
-        let hint = Some("begin with `version: 1`, `id: …` and `description: …`".to_owned());
+        let message = format!("the file {what}; a {} is a map of keys", self.form.noun);
+        let hint = Some(self.form.begin.to_owned());
         self.faults.push(Fault::in_file(self.file, message).hinted(hint));
     }
 }
@@ -398,12 +413,13 @@ mod tests {
     use super::*;
 
     fn messages(text: &str) -> Vec<String> {
-        read("x.yaml", text).faults.iter().map(ToString::to_string).collect()
+        read(crate::decode::SKILL, "x.yaml", text).faults.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn every_node_knows_its_line() {
-        let tree = read("x", "a: 1\nb:\n  - c: 2\n    d: [3, 4]\n").tree.unwrap();
+        let tree =
+            read(crate::decode::SKILL, "x", "a: 1\nb:\n  - c: 2\n    d: [3, 4]\n").tree.unwrap();
         let path = [Segment::Key("b".into()), Segment::Item(0), Segment::Key("d".into())];
         assert_eq!(tree.mark_of(&path), Mark { line: 4, column: 5 });
         let item = [path.to_vec(), vec![Segment::Item(1)]].concat();

@@ -34,7 +34,7 @@ impl<'a> Graph<'a> {
         for Read { file, decoded } in reads {
             match decoded {
                 Some(decoded) if decoded.is_sound(&key("id")) => {
-                    let id = &decoded.skill.id;
+                    let id = &decoded.content.id;
                     if let Some((other, _)) = by_id.get(id) {
                         let message = format!("skill `{id}` stands in `{other}` already");
                         let hint = Some("give one of them another `id`".to_owned());
@@ -56,7 +56,7 @@ impl<'a> Graph<'a> {
 
     fn requirements(&self, faults: &mut Vec<Fault>) {
         for (id, (file, decoded)) in &self.by_id {
-            let skill = &decoded.skill;
+            let skill = &decoded.content;
             let mut to = Reporter::new(file, decoded, faults);
             for (index, required) in skill.requires.iter().enumerate() {
                 let path = item("requires", index);
@@ -67,12 +67,12 @@ impl<'a> Graph<'a> {
                         let hint = suggest::hint(required.as_str(), others.map(|id| id.as_str()));
                         to.report(&path, format!("there is no skill `{required}`"), hint);
                     }
-                    Some((_, other)) if skill.scope < other.skill.scope => {
+                    Some((_, other)) if skill.scope < other.content.scope => {
                         let both_sound =
                             decoded.is_sound(&key("scope")) && other.is_sound(&key("scope"));
                         let message = format!(
                             "skill `{required}` has scope `{}`, which is narrower than `{}`",
-                            other.skill.scope, skill.scope
+                            other.content.scope, skill.scope
                         );
                         if both_sound {
                             let hint = "a skill can require only what is done as seldom as itself";
@@ -93,7 +93,7 @@ impl<'a> Graph<'a> {
                 continue;
             }
             let next = circle.get(1).copied().unwrap_or(*id);
-            let at = decoded.skill.requires.iter().position(|required| required == next);
+            let at = decoded.content.requires.iter().position(|required| required == next);
             let way: Vec<_> = circle.iter().chain([id]).map(|id| format!("`{id}`")).collect();
             let message = format!("skills require each other in a circle: {}", way.join(" → "));
             let path = at.map_or_else(|| key("requires"), |index| item("requires", index));
@@ -108,7 +108,7 @@ impl<'a> Graph<'a> {
         let mut seen = BTreeSet::new();
         while let Some(way) = ways.pop_front() {
             let (_, decoded) = way.last().and_then(|last| self.by_id.get(last))?;
-            for required in &decoded.skill.requires {
+            for required in &decoded.content.requires {
                 if required == id {
                     return Some(way);
                 }
@@ -127,7 +127,7 @@ impl<'a> Graph<'a> {
         while let Some(id) = rest.pop() {
             let (_, decoded) = self.by_id.get(id)?;
             if all.insert(id) {
-                rest.extend(&decoded.skill.requires);
+                rest.extend(&decoded.content.requires);
             }
         }
         Some(all)
@@ -136,7 +136,7 @@ impl<'a> Graph<'a> {
     /// Every fact that a step needs is proved by an earlier step of its skill or of a required one.
     fn prerequisites(&self, faults: &mut Vec<Fault>) {
         for (file, decoded) in self.by_id.values() {
-            let skill = &decoded.skill;
+            let skill = &decoded.content;
             let Some(required) = self.closure(skill) else { continue };
             let required: Vec<_> = required
                 .iter()
@@ -151,7 +151,7 @@ impl<'a> Graph<'a> {
             }
             let theirs: BTreeSet<FactName> = required
                 .iter()
-                .flat_map(|other| &other.skill.steps)
+                .flat_map(|other| &other.content.steps)
                 .filter_map(Step::proves)
                 .collect();
             let mut proved = theirs;
@@ -182,7 +182,7 @@ impl<'a> Graph<'a> {
     fn prover(&self, skill: &Skill, fact: FactName) -> String {
         let kind = fact.proved_by();
         let has_it = |other: &&Skill| other.steps.iter().any(|step| step.proves() == Some(fact));
-        let others = self.by_id.values().map(|(_, decoded)| &decoded.skill);
+        let others = self.by_id.values().map(|(_, decoded)| &decoded.content);
         match others.filter(|other| other.scope <= skill.scope).find(has_it) {
             Some(other) if other.id == skill.id => format!("put `{kind}` before it"),
             Some(other) => format!("`{kind}` proves it: add `{}` to `requires`", other.id),
@@ -194,7 +194,7 @@ impl<'a> Graph<'a> {
     ///
     /// Only meaningful without faults: a circle would leave its skills out.
     pub(crate) fn in_order(&self, scope: Scope) -> Vec<&'a Skill> {
-        let mut rest: Vec<_> = self.by_id.values().map(|(_, decoded)| &decoded.skill).collect();
+        let mut rest: Vec<_> = self.by_id.values().map(|(_, decoded)| &decoded.content).collect();
         let mut done: Vec<&Skill> = Vec::new();
         while let Some(next) = rest.iter().position(|skill| {
             skill.requires.iter().all(|id| done.iter().any(|earlier| earlier.id == *id))

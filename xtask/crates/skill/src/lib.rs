@@ -13,6 +13,7 @@ mod expand;
 pub mod experiment;
 mod explain;
 pub mod fault;
+pub mod fleet;
 mod graph;
 pub mod health;
 pub mod plan;

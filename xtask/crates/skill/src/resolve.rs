@@ -99,7 +99,7 @@ pub fn skills(sources: &[Source]) -> Result<Vec<Skill>, Faults> {
     let graph = Graph::new(&reads, &mut faults);
     together(&graph, &mut faults);
     Faults::none_of(faults)?;
-    Ok(reads.into_iter().filter_map(|read| read.decoded).map(|decoded| decoded.skill).collect())
+    Ok(reads.into_iter().filter_map(|read| read.decoded).map(|decoded| decoded.content).collect())
 }
 
 /// Reads every file and checks it by itself.
@@ -128,7 +128,7 @@ fn together(graph: &Graph<'_>, faults: &mut Vec<Fault>) {
     check::kinds_across(graph.skills(), faults);
     let mut first: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     for (file, decoded) in graph.skills() {
-        for (index, profile) in decoded.skill.profiles.iter().enumerate() {
+        for (index, profile) in decoded.content.profiles.iter().enumerate() {
             let path = [item("profiles", index), check::key("name")].concat();
             if !decoded.is_sound(&path) {
                 continue;
@@ -146,11 +146,11 @@ fn together(graph: &Graph<'_>, faults: &mut Vec<Fault>) {
 /// The profiles asked for, with what the command line changes in them.
 fn chosen_profiles(request: &Request, graph: &Graph<'_>, faults: &mut Vec<Fault>) -> Vec<Profile> {
     let known: Vec<&Profile> =
-        graph.skills().flat_map(|(_, decoded)| &decoded.skill.profiles).collect();
+        graph.skills().flat_map(|(_, decoded)| &decoded.content.profiles).collect();
     let all_known =
         graph.is_whole() && graph.skills().all(|(_, decoded)| decoded.is_complete("profiles"));
     let names = known.iter().map(|profile| profile.name.as_str());
-    let has_runs = graph.skills().any(|(_, decoded)| decoded.skill.scope == Scope::Run);
+    let has_runs = graph.skills().any(|(_, decoded)| decoded.content.scope == Scope::Run);
     if request.profiles.is_empty() && has_runs {
         let hint = suggest::hint("", names.clone());
         faults.push(Fault::asked("no load profile is chosen").hinted(hint));
@@ -296,9 +296,9 @@ fn targets(request: &Request, graph: &Graph<'_>, faults: &mut Vec<Fault>) {
         .targets
         .iter()
         .any(|target| target.framework == Framework::Openai && target.url.is_none());
-    let launches = graph
-        .skills()
-        .any(|(_, decoded)| decoded.skill.steps.iter().any(|step| matches!(step, Step::Launch(_))));
+    let launches = graph.skills().any(|(_, decoded)| {
+        decoded.content.steps.iter().any(|step| matches!(step, Step::Launch(_)))
+    });
     if cannot_start && launches {
         let hint = Some("give the address of a running server with `--url`".to_owned());
         let message = "framework `openai` cannot be started, only attached to";
@@ -307,7 +307,7 @@ fn targets(request: &Request, graph: &Graph<'_>, faults: &mut Vec<Fault>) {
     let chosen: BTreeSet<Framework> =
         request.targets.iter().map(|target| target.framework).collect();
     for (file, decoded) in graph.skills() {
-        for (index, step) in decoded.skill.steps.iter().enumerate() {
+        for (index, step) in decoded.content.steps.iter().enumerate() {
             let Step::Measure(measure) = step else { continue };
             let path =
                 [item("steps", index), check::key(step.kind()), check::key("backends")].concat();

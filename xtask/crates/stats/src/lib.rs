@@ -8,6 +8,7 @@ pub mod cache;
 pub mod certificate;
 pub mod compare;
 pub mod contract;
+pub mod fleet;
 pub mod gate;
 pub mod goodput;
 pub mod metrics;

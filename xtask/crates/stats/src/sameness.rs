@@ -55,13 +55,13 @@ pub(crate) fn settings(run: &RunSummary) -> BTreeMap<String, String> {
     all
 }
 
-fn gpus(run: &RunSummary) -> String {
+pub(crate) fn gpus(run: &RunSummary) -> String {
     let gpus = &run.environment.gpus;
     if gpus.is_empty() { "none".to_owned() } else { gpus.join(", ") }
 }
 
 /// One property of each GPU. Records that do not tell have none, and are like each other.
-fn setups(run: &RunSummary, of: impl Fn(&GpuSetup) -> Option<String>) -> String {
+pub(crate) fn setups(run: &RunSummary, of: impl Fn(&GpuSetup) -> Option<String>) -> String {
     let told = |gpu| of(gpu).unwrap_or_else(|| "not told".to_owned());
     run.environment.gpu_setups.iter().map(told).collect::<Vec<_>>().join(", ")
 }

@@ -3,6 +3,7 @@
 //! What it means is decided in `commands`, once everything is known.
 
 mod certify;
+mod fleet;
 pub mod load;
 mod load_flags;
 mod trial;
@@ -16,6 +17,7 @@ use domain::units::Span;
 use skill::runner::SamplingSpan;
 
 pub use certify::{CertifyArgs, Cores, PeersArgs};
+pub use fleet::{FanInArgs, MatrixArgs, MatrixOutput};
 pub use load::LoadArgs;
 pub use load_flags::LoadFlags;
 pub use trial::{AbArgs, CalibrateArgs, Own, TrialArgs};
@@ -60,8 +62,10 @@ pub enum Command {
     Ab(Box<AbArgs>),
     /// Measure how often the gate is wrong on this machine, and what it finds
     Calibrate(Box<CalibrateArgs>),
-    /// Compare frameworks from recorded runs
-    Compare(CompareArgs),
+    /// Compare frameworks from recorded runs, or put the runs of many runners together
+    Compare(Box<CompareArgs>),
+    /// Make the matrix of GitHub Actions for a fleet of runners
+    Matrix(MatrixArgs),
     /// List, show, accept or draw stored baselines
     Baseline(BaselineArgs),
     /// Remake a report of a recorded session
@@ -212,6 +216,16 @@ pub struct OutputArgs {
     /// Print the result as JSON on stdout
     #[arg(long)]
     pub json: bool,
+    /// Cell of a fleet's plan that this session is for, recorded for `compare --from`
+    #[arg(long, value_name = "ID", env = "SERVEGATE_CELL", value_parser = fleet::cell_id)]
+    pub cell: Option<String>,
+}
+
+impl OutputArgs {
+    /// The cell, if one is named.
+    pub fn cell(&self) -> Option<String> {
+        self.cell.clone().filter(|cell| !cell.is_empty())
+    }
 }
 
 /// `health`.
@@ -288,6 +302,8 @@ pub struct CompareArgs {
     /// Write the comparison as one HTML page to this file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    #[command(flatten)]
+    pub fan_in: FanInArgs,
 }
 
 /// `gate`.

@@ -86,6 +86,7 @@ pub(super) fn order(
         strictness,
         junit: trial.output.junit.clone(),
         json: trial.output.json,
+        cell: trial.output.cell(),
     };
     Ok(Order { request, options })
 }

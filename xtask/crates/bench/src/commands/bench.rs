@@ -95,5 +95,6 @@ fn options(args: &BenchArgs) -> Options {
         },
         junit: args.output.junit.clone(),
         json: args.output.json,
+        cell: args.output.cell(),
     }
 }

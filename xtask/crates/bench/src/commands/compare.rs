@@ -16,6 +16,9 @@ use crate::store::{Results, read_entries, replace, write_new_json};
 
 /// Carries it out.
 pub fn run(args: &CompareArgs) -> Result<Exit, Failure> {
+    if let Some(folder) = &args.fan_in.from {
+        return super::fan_in::run(args, folder);
+    }
     let results = Results::at(&args.results);
     let runs =
         if args.inputs.is_empty() { newest(&results)? } else { named(&results, &args.inputs)? };

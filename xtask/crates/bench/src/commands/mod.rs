@@ -7,9 +7,11 @@ mod calibrate;
 mod certify;
 mod compare;
 mod dump;
+mod fan_in;
 mod gate;
 mod health;
 mod load;
+mod matrix;
 mod peers;
 mod report;
 mod resume;
@@ -42,6 +44,7 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Ab(args) => asynchronous(ab::run(&args)),
         Command::Calibrate(args) => asynchronous(calibrate::run(&args)),
         Command::Compare(args) => compare::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
         Command::Baseline(args) => baseline::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Resume(args) => asynchronous(resume::run(&args)),

@@ -59,5 +59,6 @@ fn options(args: &ServeArgs) -> Options {
         strictness: Strictness { inconclusive_fails: false, baseline_required: false },
         junit: None,
         json: false,
+        cell: None,
     }
 }

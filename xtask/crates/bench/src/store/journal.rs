@@ -110,11 +110,19 @@ pub fn read_entries(path: &Path) -> Result<Vec<Entry>, JournalError> {
 
 /// The entries of whole lines, and how many bytes those lines take.
 fn parse(path: &Path) -> Result<(Vec<Entry>, u64), JournalError> {
+    match std::fs::read(path) {
+        Ok(text) => parse_text(path, &text),
+        Err(source) => Err(JournalError::Io { path: path.to_path_buf(), source }),
+    }
+}
+
+/// The entries of a journal that was read; a torn last line is left out.
+pub fn entries_of(path: &Path, text: &[u8]) -> Result<Vec<Entry>, JournalError> {
+    parse_text(path, text).map(|(entries, _)| entries)
+}
+
+fn parse_text(path: &Path, text: &[u8]) -> Result<(Vec<Entry>, u64), JournalError> {
     let path = path.to_path_buf();
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(source) => return Err(JournalError::Io { path, source }),
-    };
     // Only a line that ends is whole: a crash tears the last one.
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let mut entries = Vec::new();

@@ -77,6 +77,15 @@ fn recorded(class: &str, metric: Metric, runs: &[&RunSummary]) -> Option<Case> {
     })
 }
 
+/// Cases of a key: whether it can be judged, and one a metric that decides.
+pub(super) fn of_key(class: &str, judgement: &Judgement, strictness: Strictness) -> Vec<Case> {
+    let whole = Whole::of(class, judgement);
+    let metrics = judgement.metrics.iter().map(|metric| {
+        whole.judged(metric.metric.key(), metric.verdict, &Shown::from(metric), strictness)
+    });
+    whole.cases(strictness).into_iter().chain(metrics).collect()
+}
+
 /// Cases of a file of pairs: whether it can be judged, and one a metric.
 pub(super) fn of_pairs(judged: &FileJudgement, strictness: Strictness) -> Vec<Case> {
     let whole = Whole {
@@ -195,7 +204,7 @@ impl<'a> Whole<'a> {
     }
 }
 
-fn case(class: &str, name: &str, result: CaseResult, said: String) -> Case {
+pub(super) fn case(class: &str, name: &str, result: CaseResult, said: String) -> Case {
     // The time of a run is that of its measurement; a number takes none.
     Case { class: class.to_owned(), name: name.to_owned(), time: Duration::ZERO, result, said }
 }

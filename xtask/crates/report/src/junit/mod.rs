@@ -8,6 +8,7 @@
 //! - `junit-report` writes no `skipped` count; it is put in afterwards, in `xml`.
 
 mod cases;
+mod fleet;
 mod measured;
 mod xml;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use domain::timestamp::Timestamp;
 use domain::verdict::Strictness;
+use stats::fleet::Fleet;
 use stats::gate::FileJudgement;
 
 use crate::session::SessionView;
@@ -35,7 +37,25 @@ pub struct JunitError {
 pub fn junit(session: &SessionView, strictness: Strictness) -> Result<String, JunitError> {
     let mut cases = cases::of_steps(session);
     cases.extend(measured::of_runs(session, strictness));
-    xml::write(session, cases).map_err(|source| JunitError { source })
+    let host = session.runs.first().map(|run| run.summary.environment.host.as_str());
+    xml::write(xml::Stamp { at: session.opened, host }, cases)
+        .map_err(|source| JunitError { source })
+}
+
+/// A fleet as JUnit XML: for each cell whether it was measured, and the metrics that decide.
+/// `at` is when it was put together.
+///
+/// # Errors
+///
+/// None is known, as for [`junit`].
+pub fn fleet_junit(
+    fleet: &Fleet,
+    strictness: Strictness,
+    at: Timestamp,
+) -> Result<String, JunitError> {
+    let cases = fleet::of_fleet(fleet, strictness);
+    xml::write(xml::Stamp { at: Some(at), host: None }, cases)
+        .map_err(|source| JunitError { source })
 }
 
 /// The judgement on a file of pairs, made at `at`, as JUnit XML.
@@ -48,9 +68,9 @@ pub fn junit_of_pairs(
     at: Timestamp,
     strictness: Strictness,
 ) -> Result<String, JunitError> {
-    let session = SessionView { opened: Some(at), ..SessionView::default() };
     let cases = measured::of_pairs(judged, strictness);
-    xml::write(&session, cases).map_err(|source| JunitError { source })
+    xml::write(xml::Stamp { at: Some(at), host: None }, cases)
+        .map_err(|source| JunitError { source })
 }
 
 /// One case.

@@ -1,12 +1,11 @@
 //! The one place that writes XML: what XML 1.0 forbids and what readers choke on ends here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::timestamp::Timestamp;
 use junit_report::{Duration, OffsetDateTime, Report, TestCase, TestResult, TestSuite};
 
 use super::{Case, CaseResult};
-use crate::session::SessionView;
 use crate::text::{one_line, printable, shortened};
 
 /// Longest name of a case or class, in characters; a check's title on GitHub holds 255.
@@ -21,19 +20,23 @@ const LONGEST_SAID: usize = 1_000;
 /// Longest details, in characters; a check on GitHub holds 65,535 for a whole report.
 const LONGEST_DETAILS: usize = 16_000;
 
+/// When and where the cases were made.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp<'a> {
+    pub at: Option<Timestamp>,
+    pub host: Option<&'a str>,
+}
+
 /// One suite a class, in the order in which classes first appear.
-pub(super) fn write(
-    session: &SessionView,
-    cases: Vec<Case>,
-) -> Result<String, junit_report::Error> {
+pub(super) fn write(stamp: Stamp<'_>, cases: Vec<Case>) -> Result<String, junit_report::Error> {
     let mut suites: Vec<TestSuite> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut taken: BTreeSet<(String, String)> = BTreeSet::new();
     for mut case in cases {
         case.class = named(&case.class, LONGEST_NAME);
         case.name = free_name(&mut taken, &case.class, &case.name);
-        let at = suites.iter().position(|suite| suite.name == case.class);
-        let at = at.unwrap_or_else(|| {
-            suites.push(suite(session, &case.class));
+        let at = *places.entry(case.class.clone()).or_insert_with(|| {
+            suites.push(suite(stamp, &case.class));
             suites.len() - 1
         });
         suites[at].testcases.push(test_case(case));
@@ -61,13 +64,12 @@ fn free_name(taken: &mut BTreeSet<(String, String)>, class: &str, name: &str) ->
     found
 }
 
-fn suite(session: &SessionView, class: &str) -> TestSuite {
-    let host = session.runs.first().map(|run| run.summary.environment.host.as_str());
+fn suite(stamp: Stamp<'_>, class: &str) -> TestSuite {
     TestSuite {
         name: class.to_owned(),
         package: class.to_owned(),
-        timestamp: civil(session.opened),
-        hostname: one_line(host.unwrap_or("localhost"), LONGEST_NAME),
+        timestamp: civil(stamp.at),
+        hostname: one_line(stamp.host.unwrap_or("localhost"), LONGEST_NAME),
         testcases: Vec::new(),
         system_out: None,
         system_err: None,
