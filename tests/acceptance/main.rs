@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 mod ab;
+mod actions;
 mod basics;
 mod certified;
 mod crash;
@@ -21,6 +22,9 @@ mod junit;
 mod lease;
 mod real;
 mod recorder;
+mod runner;
+mod scripts;
 mod signals;
 mod skills;
+mod workflows;
 mod world;

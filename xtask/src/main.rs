@@ -11,6 +11,7 @@ use std::process::ExitCode;
 mod ci;
 mod codegen;
 mod commands;
+mod dist;
 mod fuzz;
 mod parts;
 mod peers;

@@ -43,12 +43,12 @@ pub(crate) struct Part {
 }
 
 /// What tests use, in the order of installation.
-pub(crate) const FOR_TESTS: [&Part; 3] = [&LLAMA, &SGLANG_TOOL, &JUNIT];
+pub(crate) const FOR_TESTS: [&Part; 4] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &ACTIONS];
 
 /// What is installed where nothing is named.
-const USUAL: [&Part; 4] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &DENY];
+const USUAL: [&Part; 5] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &ACTIONS, &DENY];
 
-const ALL: [&Part; 6] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &DENY, &TRANSFORMERS, &VLLM];
+const ALL: [&Part; 8] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &ACTIONS, &DENY, &TRANSFORMERS, &VLLM, &ZIG];
 
 const LLAMA: Part = Part {
     name: "llama",
@@ -95,6 +95,25 @@ const VLLM: Part = Part {
     inputs: &["requirements-vllm.txt"],
     python: "bin/python",
     make: make_vllm,
+    recipe: 1,
+};
+
+const ACTIONS: Part = Part {
+    name: "actions",
+    about: "linters of GitHub workflows and actions (60 MB)",
+    inputs: &["requirements-actions.txt"],
+    python: "bin/python",
+    make: |workshop| workshop.python_packages(".", "requirements-actions.txt"),
+    recipe: 1,
+};
+
+/// A linker for older glibc, for the task `dist`: no test needs it.
+pub(crate) const ZIG: Part = Part {
+    name: "zig",
+    about: "cargo-zigbuild and zig, which link for older hosts (400 MB)",
+    inputs: &["requirements-zig.txt"],
+    python: "bin/python",
+    make: |workshop| workshop.python_packages(".", "requirements-zig.txt"),
     recipe: 1,
 };
 

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::repo::Repo;
-use crate::{ci, codegen, fuzz, parts, peers, test, tidy};
+use crate::{ci, codegen, dist, fuzz, parts, peers, test, tidy};
 
 /// A chore: what it is called with is what stood after its name.
 pub(crate) type Chore = fn(&Repo, &[String]) -> anyhow::Result<()>;
@@ -19,7 +19,7 @@ struct Own {
     run: Chore,
 }
 
-const OWN: [Own; 7] = [
+const OWN: [Own; 8] = [
     Own {
         name: "test",
         arguments: "[--offline] [FILTER…]",
@@ -43,6 +43,12 @@ const OWN: [Own; 7] = [
         arguments: "[--list] [NAME…]",
         about: "Install the test parts (real servers and tools) into target/parts",
         run: parts::task,
+    },
+    Own {
+        name: "dist",
+        arguments: "[TARGET]",
+        about: "Build the archive of a release, which runs on glibc 2.28 and newer",
+        run: dist::task,
     },
     Own {
         name: "fuzz",

@@ -3,7 +3,12 @@
 //! A running benchmark is not interrupted lightly: the first Ctrl-C asks, the second insists.
 //! SIGTERM comes from a cancelled CI job, which waits a few seconds only; a closed terminal
 //! (SIGHUP) and SIGQUIT are taken for the same.
+//!
+//! GitHub's runner cancels a job with SIGINT, SIGTERM 7.5 s later and SIGKILL 2.5 s after that, and
+//! there is nobody to ask: under it an interrupt is a cancellation too, or three quarters of the
+//! time would be lost.
 
+use std::ffi::OsStr;
 use std::io;
 
 use domain::event::StopRequest;
@@ -27,12 +32,42 @@ pub fn listen() -> io::Result<Stops> {
     ];
     let (request_sender, requests) = watch::channel(None);
     let (insist_sender, insisted) = watch::channel(false);
-    tokio::spawn(relay(interrupts, terminations, request_sender, insist_sender));
+    let interrupt = Interrupt::of(std::env::var_os(GITHUB_ACTIONS).as_deref());
+    tokio::spawn(relay((interrupts, interrupt), terminations, request_sender, insist_sender));
     Ok(Stops { requests, insisted })
 }
 
+/// Set to `true` by GitHub's runner for every step.
+const GITHUB_ACTIONS: &str = "GITHUB_ACTIONS";
+
+/// What an interrupt means here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interrupt {
+    /// A person pressed Ctrl-C, perhaps by mistake.
+    Asks,
+    /// The runner cancels the job.
+    Cancels,
+}
+
+impl Interrupt {
+    fn of(github_actions: Option<&OsStr>) -> Self {
+        if github_actions == Some(OsStr::new("true")) { Self::Cancels } else { Self::Asks }
+    }
+
+    /// The request that the next interrupt makes, after those so far.
+    const fn request(self, so_far: Option<StopRequest>) -> StopRequest {
+        match (self, so_far) {
+            (Self::Cancels, _) | (Self::Asks, Some(StopRequest::Terminated)) => {
+                StopRequest::Terminated
+            }
+            (Self::Asks, None) => StopRequest::Asked,
+            (Self::Asks, Some(StopRequest::Asked | StopRequest::Insisted)) => StopRequest::Insisted,
+        }
+    }
+}
+
 async fn relay(
-    mut interrupts: Signal,
+    (mut interrupts, interrupt): (Signal, Interrupt),
     terminations: [Signal; 3],
     requests: watch::Sender<Option<StopRequest>>,
     insisted: watch::Sender<bool>,
@@ -40,11 +75,7 @@ async fn relay(
     let [mut terminate, mut hangup, mut quit] = terminations;
     loop {
         let request = tokio::select! {
-            Some(()) = interrupts.recv() => match *requests.borrow() {
-                None => StopRequest::Asked,
-                Some(StopRequest::Asked | StopRequest::Insisted) => StopRequest::Insisted,
-                Some(StopRequest::Terminated) => StopRequest::Terminated,
-            },
+            Some(()) = interrupts.recv() => interrupt.request(*requests.borrow()),
             Some(()) = terminate.recv() => StopRequest::Terminated,
             Some(()) = hangup.recv() => StopRequest::Terminated,
             Some(()) = quit.recv() => StopRequest::Terminated,
@@ -87,5 +118,19 @@ impl Stops {
     /// Becomes true once the running step is to be ended.
     pub fn insisted(&self) -> watch::Receiver<bool> {
         self.insisted.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_under_githubs_runner_the_first_interrupt_ends_the_session() {
+        let here = |value: Option<&str>| Interrupt::of(value.map(OsStr::new));
+        assert_eq!(here(Some("true")).request(None), StopRequest::Terminated);
+        for value in [None, Some(""), Some("false")] {
+            assert_eq!(here(value).request(None), StopRequest::Asked);
+        }
     }
 }

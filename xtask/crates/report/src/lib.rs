@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod experiment;
 pub mod fleet;
 pub mod formats;
+pub mod github;
 pub mod history;
 pub mod html;
 pub mod jsonl;

@@ -408,6 +408,10 @@ pub enum Format {
     Markdown,
     /// The summaries as JSON
     Json,
+    /// Annotations for GitHub Actions, one a judgement and one a failed step
+    Annotations,
+    /// Outputs for GitHub Actions: verdict, session and exit code as NAME=VALUE
+    Outputs,
 }
 
 /// `resume`.

@@ -23,6 +23,8 @@ pub fn run(args: &ReportArgs) -> Result<Exit, Failure> {
         Format::Junit => junit(&view, &entries)?,
         Format::Markdown => report::markdown::markdown(&view),
         Format::Json => json(&view)?,
+        Format::Annotations => annotations(&view, &entries)?,
+        Format::Outputs => report::github::outputs(&view),
     };
     print(&text)?;
     Ok(Exit::Done)
@@ -63,6 +65,12 @@ fn text(view: &SessionView, entries: &[Entry]) -> Result<String, Failure> {
 fn junit(view: &SessionView, entries: &[Entry]) -> Result<String, Failure> {
     let (order, _) = recorded_order(entries)?;
     report::junit::junit(view, order.options.strictness).map_err(Failure::not_measured)
+}
+
+/// Annotations, loud where the session's own strictness makes the verdict a failure.
+fn annotations(view: &SessionView, entries: &[Entry]) -> Result<String, Failure> {
+    let (order, _) = recorded_order(entries)?;
+    Ok(report::github::annotations(view, order.options.strictness))
 }
 
 fn lines(entries: &[Entry]) -> String {
