@@ -161,9 +161,8 @@ fn edit(file: &Path, change: impl Fn(&mut Value)) {
     fs::write(file, serde_json::to_vec(&value).unwrap()).unwrap();
 }
 
-/// A command line and what came of it, without what differs from machine to machine.
-fn told(title: &str, args: &[&str], ended: &Ended) -> String {
-    let mut text = format!("# {title}\n$ servegate {}\n{}", args.join(" "), ended.transcript());
+/// The digests of keys hold facts of the machine.
+fn without_digests(mut text: String) -> String {
     let is_digest = |from: &str| {
         let digest: String = from.chars().take_while(char::is_ascii_hexdigit).collect();
         (digest.len() == 12).then_some(digest)
@@ -175,6 +174,13 @@ fn told(title: &str, args: &[&str], ended: &Ended) -> String {
     for digest in digests {
         text = text.replace(&digest, "DIGEST");
     }
+    text
+}
+
+/// A command line and what came of it, without what differs from machine to machine.
+fn told(title: &str, args: &[&str], ended: &Ended) -> String {
+    let text = format!("# {title}\n$ servegate {}\n{}", args.join(" "), ended.transcript());
+    let text = without_digests(text);
     let clock = |line: &str| match line.split_once(' ') {
         Some(("accepted", rest)) => {
             format!("accepted NOW: {}", rest.split_once(": ").map_or(rest, |(_, rest)| rest))
@@ -509,6 +515,33 @@ fn a_series_of_sessions_shows_where_it_changed_for_good() {
     insta::assert_snapshot!(told("4 % slower from the twelfth on", &args, &world.run(&args)));
 }
 
+#[test]
+fn what_the_gate_can_say_is_told_before_anything_is_measured() {
+    let world = with_baseline(8);
+    let gate = |text: &str| {
+        let at = text.find("\nGate:\n").expect("a section on the gate");
+        without_digests(text[at..].trim().to_owned())
+    };
+    let plan = world.run(&[&["plan"], TINY].concat()).expect(0);
+    insta::assert_snapshot!(gate(&plan.stdout), @"
+    Gate:
+      sim/sim/smoke/native@DIGEST: 8 stored sessions clear unchanged code with a chance of 100 %; they never fail a change
+      sim/sim/smoke/native@DIGEST: this profile can resolve 1.0 % of Output token throughput, 1.0 % of Mean TTFT, 1.0 % of Mean TPOT, 3.0 % of P99 TTFT
+      sim/sim/smoke/native@DIGEST: if nothing changed, 3.0 pairs are expected, chance of INCONCLUSIVE 0 %
+    ");
+    let bench = world.run(&[&["bench"], TINY, &["--gate"]].concat());
+    let opened = bench.stderr.find("opened by").expect("a session");
+    for line in gate(&plan.stdout).lines().skip(1) {
+        let said = without_digests(bench.stderr[..opened].to_owned());
+        assert!(said.contains(line.trim()), "{line}: {}", bench.transcript());
+    }
+    let first = World::new().run(&[&["plan"], TINY].concat()).expect(0);
+    insta::assert_snapshot!(gate(&first.stdout), @"
+    Gate:
+      no foresight: 0 earlier pairs of this key, it takes 12; a cold start finds less and takes more pairs
+    ");
+}
+
 /// A title, the session that is judged, and flags.
 type Case = (&'static str, Box<dyn Fn(&World)>, &'static [&'static str]);
 
@@ -566,7 +599,7 @@ fn every_verdict_is_read_by_what_reads_junit() {
         told.push(format!("{verdict}, exit {:?}: {}", judged.code.unwrap(), said.trim_end()));
         told.extend(messages(&junit));
     }
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(without_digests(told.join("\n")));
 }
 
 /// The results of cases that did not pass: kind, type and message.

@@ -125,9 +125,19 @@ const fn known(framework: Framework) -> [Known; Capability::ALL.len()] {
             Seen("xllamacpp 2026.10.11549 (CPU)"),
             Seen("xllamacpp 2026.10.11549 (CPU)"),
         ],
-        Framework::Transformers => {
-            [Read, Read, Lacking, Read, Lacking, Lacking, Lacking, Lacking, Lacking, Read, Read]
-        }
+        Framework::Transformers => [
+            Seen("5.23.0 (CPU)"),
+            Seen("5.23.0 (CPU)"),
+            Lacking,
+            Seen("5.23.0 (CPU)"),
+            Lacking,
+            Lacking,
+            Lacking,
+            Lacking,
+            Lacking,
+            Seen("5.23.0 (CPU)"),
+            NotTried,
+        ],
         // Only attached to. What it can do is tried out anew on each server.
         Framework::Openai => [
             Lacking,
