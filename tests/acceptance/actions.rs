@@ -306,10 +306,11 @@ fn without_a_release_it_is_built_from_the_source_beside_the_action() {
     assert!(job.log.contains("servegate built: "), "{}", job.log);
 }
 
-/// The README's workflow, as its first block of YAML has it.
+/// The README's workflow, as its first block of YAML with a job has it.
 fn newcomers_file() -> serde_yaml::Value {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let block = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let mut blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let block = blocks.find(|block| block.contains("\njobs:\n"));
     serde_yaml::from_str(block.expect("a block of YAML")).expect("YAML")
 }
 

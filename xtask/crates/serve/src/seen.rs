@@ -83,16 +83,16 @@ const fn known(framework: Framework) -> [Known; Capability::ALL.len()] {
     match framework {
         Framework::Sim => [Seen("this version"); Capability::ALL.len()],
         Framework::Sglang => [
-            Read,
-            Read,
+            Seen("0.5.14 (H100)"),
+            Seen("0.5.14 (H100)"),
+            Seen("0.5.14 (H100)"),
+            Seen("0.5.14 (H100)"),
             Seen("0.5.14 (H100)"),
             Seen("0.5.14 (H100)"),
             Read,
-            Read,
-            Read,
             Seen("0.5.14 (H100)"),
-            Read,
-            Read,
+            Seen("0.5.14 (H100)"),
+            Seen("0.5.14 (H100)"),
             Read,
         ],
         Framework::Vllm => [
