@@ -26,5 +26,6 @@ mod runner;
 mod scripts;
 mod signals;
 mod skills;
+mod store;
 mod workflows;
 mod world;

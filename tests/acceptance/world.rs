@@ -67,6 +67,8 @@ impl World {
             .current_dir(self.path())
             .env("SERVEGATE_LEASE_DIR", self.path().join("lease"))
             .env_remove("SERVEGATE_CRASH_AFTER_ENTRY")
+            .env_remove("SERVEGATE_STORE")
+            .env_remove("GITHUB_EVENT_NAME")
             // The tests may themselves be a job of GitHub's, under which Ctrl-C asks nobody.
             .env_remove("GITHUB_ACTIONS")
             .stdin(Stdio::null());

@@ -43,12 +43,13 @@ pub(crate) struct Part {
 }
 
 /// What tests use, in the order of installation.
-pub(crate) const FOR_TESTS: [&Part; 4] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &ACTIONS];
+pub(crate) const FOR_TESTS: [&Part; 5] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &ACTIONS, &S3];
 
 /// What is installed where nothing is named.
-const USUAL: [&Part; 5] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &ACTIONS, &DENY];
+const USUAL: [&Part; 6] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &ACTIONS, &S3, &DENY];
 
-const ALL: [&Part; 8] = [&LLAMA, &SGLANG_TOOL, &JUNIT, &ACTIONS, &DENY, &TRANSFORMERS, &VLLM, &ZIG];
+const ALL: [&Part; 9] =
+    [&LLAMA, &SGLANG_TOOL, &JUNIT, &ACTIONS, &S3, &DENY, &TRANSFORMERS, &VLLM, &ZIG];
 
 const LLAMA: Part = Part {
     name: "llama",
@@ -75,6 +76,15 @@ const JUNIT: Part = Part {
     inputs: &["requirements-junit.txt"],
     python: "bin/python",
     make: |workshop| workshop.python_packages(".", "requirements-junit.txt"),
+    recipe: 1,
+};
+
+const S3: Part = Part {
+    name: "s3",
+    about: "a server of the S3 protocol (150 MB)",
+    inputs: &["requirements-s3.txt"],
+    python: "bin/python",
+    make: |workshop| workshop.python_packages(".", "requirements-s3.txt"),
     recipe: 1,
 };
 

@@ -1,14 +1,16 @@
-//! Stored baselines: one file a key, `results/baselines/<key>.json`, meant to be committed.
+//! Stored baselines: one file a key, `results/baselines/<key>.json`, meant to be committed; or
+//! objects in a store, one a session.
 //!
 //! A baseline is not a mean: it is the summaries of the runs of the last sessions, each with its
 //! environment, tool version and request set, so that the rule can be applied again later.
 
-use std::collections::BTreeMap;
+mod shelf;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
 use domain::event::Judgement;
 use domain::gate::{Basis, Rule};
 use domain::summary::RunSummary;
@@ -19,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use skill::Plan;
 use stats::gate::{self, History, StoredMay};
 
-use crate::store::{Results, replace};
+use crate::store::StoreError;
+
+pub use shelf::{Shelf, Shelved, access, not_used};
 
 /// Earlier sessions of a key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,6 +108,9 @@ pub enum BadBaseline {
         /// The file.
         file: String,
     },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl BadBaseline {
@@ -111,18 +118,33 @@ impl BadBaseline {
     /// wrong, it just cannot be compared with.
     const fn verdict(&self) -> Verdict {
         match self {
-            Self::Unreadable { .. } | Self::Damaged { .. } | Self::DoesNotCount { .. } => {
-                Verdict::Broken
-            }
+            Self::Unreadable { .. }
+            | Self::Damaged { .. }
+            | Self::DoesNotCount { .. }
+            | Self::Store(_) => Verdict::Broken,
             Self::OtherFormat { .. } => Verdict::Incomparable,
         }
     }
 
+    /// The judgement on runs that are not judged because of it.
+    pub fn judgement(&self, rule: &Rule, runs: &[&RunSummary]) -> Judgement {
+        gate::refuse(rule, runs, self.verdict(), self.line())
+    }
+
     /// Everything on one line.
     fn line(&self) -> String {
-        match std::error::Error::source(self) {
-            Some(source) => format!("{self}: {source}"),
-            None => self.to_string(),
+        let hint = match self {
+            Self::Store(error) => error.hint(),
+            Self::Unreadable { .. }
+            | Self::Damaged { .. }
+            | Self::OtherFormat { .. }
+            | Self::DoesNotCount { .. } => None,
+        };
+        let source = std::error::Error::source(self).map(ToString::to_string);
+        let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        match source {
+            Some(source) => format!("{self}: {source}{hint}"),
+            None => format!("{self}{hint}"),
         }
     }
 }
@@ -146,8 +168,8 @@ pub fn by_key<'a>(runs: &[&'a RunSummary]) -> BTreeMap<String, Vec<&'a RunSummar
 /// How runs are judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Judging<'a> {
-    /// The results tree, which has the stored baselines.
-    pub results: &'a Results,
+    /// Where the stored baselines are.
+    pub shelf: &'a Shelf,
     /// The rule.
     pub rule: &'a Rule,
     /// The baseline, if not the stored one.
@@ -166,11 +188,14 @@ impl Judging<'_> {
             runs.iter().partition(|run| run.arm.is_some());
         let mut judgements: Vec<Judgement> = Vec::new();
         if let Some(first) = paired.first() {
-            let (history, trouble) = self.history(first);
-            let judged = gate::judge_interleaved(self.rule, &paired, &history, self.interleaved);
-            judgements.push(Judgement {
-                notes: judged.notes.iter().cloned().chain(trouble).collect(),
-                ..judged
+            judgements.push(match self.history(first) {
+                Ok((history, trouble)) => {
+                    let judged =
+                        gate::judge_interleaved(self.rule, &paired, &history, self.interleaved);
+                    let notes = judged.notes.iter().cloned().chain(trouble).collect();
+                    Judgement { notes, ..judged }
+                }
+                Err(bad) => bad.judgement(self.rule, &paired),
             });
         }
         judgements.extend(by_key(&single).into_values().map(|runs| self.judge_key(&runs)));
@@ -178,29 +203,31 @@ impl Judging<'_> {
     }
 
     /// What earlier sessions of a run's key say of its noise. A baseline that cannot be used gives
-    /// no history, which costs power and no error rate; why is said.
-    pub fn history(&self, run: &RunSummary) -> (History, Option<String>) {
-        match find(self.results, self.file, run) {
+    /// no history, which costs power and no error rate; why is said. A store that cannot be read is
+    /// an error.
+    pub fn history(&self, run: &RunSummary) -> Result<(History, Option<String>), BadBaseline> {
+        let of_no_use = |why: String| Ok((History::none(), Some(format!("no history: {why}"))));
+        match find(self.shelf, self.file, run) {
             Ok(Some(baseline)) if baseline.key == gate::key(run) => {
-                (History::of(&baseline.runs(), run), None)
+                Ok((History::of(&baseline.runs(), run), None))
             }
             Ok(Some(baseline)) if self.file.is_some() => {
-                let trouble = format!("no history: the baseline is of `{}`", baseline.key);
-                (History::none(), Some(trouble))
+                of_no_use(format!("the baseline is of `{}`", baseline.key))
             }
-            Ok(_) => (History::none(), None),
-            Err(bad) => (History::none(), Some(format!("no history: {}", bad.line()))),
+            Ok(_) => Ok((History::none(), None)),
+            Err(bad @ BadBaseline::Store(_)) => Err(bad),
+            Err(bad) => of_no_use(bad.line()),
         }
     }
 
     /// Judges the runs of one key by its baseline; there is at least one.
     fn judge_key(&self, runs: &[&RunSummary]) -> Judgement {
-        match find(self.results, self.file, runs[0]) {
+        match find(self.shelf, self.file, runs[0]) {
             Ok(baseline) => {
                 let stored = baseline.as_ref().map_or_else(Vec::new, Baseline::runs);
                 gate::judge_stored(self.rule, &stored, runs, self.stored)
             }
-            Err(bad) => gate::refuse(self.rule, runs, bad.verdict(), bad.line()),
+            Err(bad) => bad.judgement(self.rule, runs),
         }
     }
 }
@@ -242,23 +269,17 @@ pub fn break_off(judgement: &mut Judgement, reason: &str) {
 /// The baseline for a run: the one of the file given; else the stored one of its key; else one
 /// that has the same readable key, so that the reader learns in what they differ.
 fn find(
-    results: &Results,
+    shelf: &Shelf,
     file: Option<&Path>,
     run: &RunSummary,
 ) -> Result<Option<Baseline>, BadBaseline> {
     if let Some(file) = file {
         return read(file).map(Some);
     }
-    let exact = results.baseline_file(&gate::key(run));
-    if exact.exists() {
-        return read(&exact).map(Some);
+    match shelf.stored(&gate::key(run))? {
+        Some(exact) => Ok(Some(exact)),
+        None => shelf.closest(&gate::readable_key(run)),
     }
-    let readable = gate::readable_key(run);
-    let similar = files(results).into_iter().filter_map(|file| read(&file).ok());
-    let similar = similar.filter(|baseline| {
-        baseline.key.split_once('@').is_some_and(|(start, _)| start == readable)
-    });
-    Ok(similar.max_by_key(|baseline| baseline.log.last().map(|accepted| accepted.at)))
 }
 
 /// What is to be foreseen.
@@ -273,16 +294,24 @@ pub enum Ahead {
 /// What stored baselines, or the one in `file`, let one expect of a plan, before anything is
 /// measured: one line a fact. A plan does not know yet what the machine is, so a baseline counts
 /// whose framework and profile the plan has; its key says what it is of.
-pub fn foresight(results: &Results, file: Option<&Path>, plan: &Plan, ahead: Ahead) -> Vec<String> {
+pub fn foresight(shelf: &Shelf, file: Option<&Path>, plan: &Plan, ahead: Ahead) -> Vec<String> {
     let rule = plan.steps().iter().find_map(|planned| planned.step.as_judge());
     let Some(rule) = rule else { return Vec::new() };
+    let frameworks: BTreeSet<&str> =
+        plan.targets().iter().map(|target| target.framework.as_str()).collect();
+    let profiles: BTreeSet<&str> = plan.runs().iter().map(|run| &*run.profile.name).collect();
     let planned = |newest: &RunSummary| {
-        plan.targets().iter().any(|target| target.framework == newest.framework)
-            && plan.runs().iter().any(|run| run.profile.name == newest.profile.name)
+        frameworks.contains(newest.framework.as_str()) && profiles.contains(&*newest.profile.name)
+    };
+    let baselines = match file {
+        Some(file) => vec![read(file)],
+        None => match shelf.of_profiles(&frameworks, &profiles) {
+            Ok(baselines) => baselines,
+            Err(bad) => return vec![bad.line()],
+        },
     };
     let (mut lines, mut unusable) = (Vec::new(), Vec::new());
-    let files = file.map_or_else(|| files(results), |file| vec![file.to_owned()]);
-    for read in files.iter().map(|file| read(file)) {
+    for read in baselines {
         let baseline = match read {
             Ok(baseline) => baseline,
             Err(bad) => {
@@ -301,15 +330,6 @@ pub fn foresight(results: &Results, file: Option<&Path>, plan: &Plan, ahead: Ahe
         lines = gate::foresight_lines(rule, &History::none());
     }
     unusable.into_iter().chain(lines).collect()
-}
-
-/// The files of the stored baselines, by name.
-pub fn files(results: &Results) -> Vec<PathBuf> {
-    let Ok(listing) = fs::read_dir(results.baselines()) else { return Vec::new() };
-    let mut files: Vec<_> = listing.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    files
 }
 
 /// The baseline in a file; the summary of a run is a baseline of that one run.
@@ -348,37 +368,6 @@ fn of_run(run: RunSummary) -> Baseline {
     let key = gate::key(&run);
     let session = StoredSession { session: run.session.clone(), runs: vec![run] };
     Baseline { schema: SCHEMA, key, sessions: vec![session], log: Vec::new() }
-}
-
-/// The stored baseline of exactly this key.
-pub fn stored(results: &Results, key: &str) -> Result<Option<Baseline>, BadBaseline> {
-    let file = results.baseline_file(key);
-    if file.exists() { read(&file).map(Some) } else { Ok(None) }
-}
-
-/// Adds a session's runs to the baseline of their key; a session that is accepted again moves to
-/// the end.
-pub fn accept(
-    results: &Results,
-    key: &str,
-    runs: &[&RunSummary],
-    acceptance: Acceptance,
-) -> Result<()> {
-    let mut baseline = stored(results, key)?.unwrap_or_else(|| Baseline {
-        schema: SCHEMA,
-        key: key.to_owned(),
-        sessions: Vec::new(),
-        log: Vec::new(),
-    });
-    baseline.sessions.retain(|session| session.session != acceptance.session);
-    let runs = runs.iter().map(|run| (*run).clone()).collect();
-    baseline.sessions.push(StoredSession { session: acceptance.session.clone(), runs });
-    baseline.log.push(acceptance);
-    keep_last(&mut baseline.sessions, SESSIONS_KEPT);
-    keep_last(&mut baseline.log, LOG_KEPT);
-    let mut text = serde_json::to_vec_pretty(&baseline).context("cannot express it as JSON")?;
-    text.push(b'\n');
-    replace(&results.baseline_file(key), &text)
 }
 
 fn keep_last<T>(list: &mut Vec<T>, most: usize) {

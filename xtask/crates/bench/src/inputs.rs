@@ -11,8 +11,9 @@ use domain::gate::Rule;
 use domain::target::Target;
 use skill::{Plan, Request, Source, Step};
 
-use crate::cli::{BenchArgs, TargetArgs};
+use crate::cli::{BenchArgs, StoreArgs, TargetArgs};
 use crate::failure::Failure;
+use crate::store::{StoreError, StoreUrl};
 
 /// The skills that this binary was built with, for machines without a checkout.
 const EMBEDDED: [(&str, &str); 3] = [
@@ -52,6 +53,14 @@ pub fn rule(folder: Option<&Path>) -> Result<Rule, Failure> {
     let mut concluding = skills.iter().flat_map(|skill| &skill.conclude);
     let rule = concluding.find_map(Step::as_judge).cloned();
     rule.ok_or_else(|| Failure::usage(anyhow!("no skill has a step `judge`")))
+}
+
+/// The store of baselines that was asked for, if one was. An empty text is what a workflow hands
+/// over where nothing was filled in.
+pub fn store(args: &StoreArgs) -> Result<Option<StoreUrl>, Failure> {
+    let typed = args.store.as_deref().filter(|typed| !typed.trim().is_empty());
+    let url = typed.map(str::parse).transpose();
+    url.map_err(|error| Failure::usage(StoreError::NotAStore(error)))
 }
 
 /// The cells of a fleet's plan; its profiles are those of the skills.

@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 use skill::{Plan, PlannedRun, PlannedStep, Request, Step};
 use stats::gate::StoredMay;
 
+use crate::baselines::Shelf;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::recorder::Recorder;
 use crate::signals::Stops;
-use crate::store::{Journal, Results, SessionFolder};
+use crate::store::{Journal, Results, SessionFolder, StoreUrl};
 use crate::ui::Ui;
 
 /// Everything that was asked for: what the plan is made from, and how it is carried out. Stands
@@ -51,6 +52,9 @@ pub struct Options {
     pub gate: bool,
     /// The baseline, if not the stored one.
     pub baseline: Option<PathBuf>,
+    /// The store that has the stored baselines, if not the results tree.
+    #[serde(default)]
+    pub store: Option<StoreUrl>,
     /// Whether a stored baseline may also fail a change.
     #[serde(default)]
     pub allow_stored: bool,
@@ -156,6 +160,14 @@ impl Session {
         let recorder = Recorder::new(journal, state, entries, Ui::new());
         recorder.record(Event::SessionResumed { pid: std::process::id() })?;
         Ok(Self { order, plan, results, folder, recorder, probe, gpus, stops, _lease: lease })
+    }
+
+    /// Where stored baselines are.
+    pub fn shelf(&self) -> Result<Shelf, Failure> {
+        let options = &self.order.options;
+        // A file takes the place of what is stored anywhere.
+        let store = options.store.as_ref().filter(|_| options.baseline.is_none());
+        Shelf::to_read(&self.results, store)
     }
 
     /// The target that a step of a target or run is about.

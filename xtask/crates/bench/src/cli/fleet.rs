@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use domain::fleet::is_cell_id;
 
+use super::StoreArgs;
+
 /// `matrix`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -84,6 +86,8 @@ pub struct FanInArgs {
     /// A missing baseline ends with exit code 3
     #[arg(long, requires = "from")]
     pub require_baseline: bool,
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// Reads the id of a cell; an empty one, as an unset variable of a workflow gives, is none.

@@ -6,6 +6,7 @@ mod certify;
 mod fleet;
 pub mod load;
 mod load_flags;
+mod store;
 mod trial;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use certify::{CertifyArgs, Cores, PeersArgs};
 pub use fleet::{FanInArgs, MatrixArgs, MatrixOutput};
 pub use load::LoadArgs;
 pub use load_flags::LoadFlags;
+pub use store::{StoreArgs, WritableStoreArgs};
 pub use trial::{AbArgs, CalibrateArgs, Own, TrialArgs};
 
 /// Benchmarks LLM serving frameworks under identical conditions, and says whether the numbers
@@ -160,6 +162,8 @@ pub struct BenchArgs {
     pub load: LoadFlags,
     #[command(flatten)]
     pub judge: JudgeArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -341,6 +345,8 @@ pub struct GateArgs {
     /// Also write the judgement as Markdown to this file
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Print the verdict and every look as JSON on stdout
     #[arg(long)]
     pub json: bool,
@@ -352,6 +358,8 @@ pub struct BaselineArgs {
     /// Folder of the results tree
     #[arg(long, value_name = "DIR", default_value = "results", global = true)]
     pub results: PathBuf,
+    #[command(flatten)]
+    pub store: WritableStoreArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: BaselineCommand,

@@ -7,7 +7,7 @@ use domain::framework::{EngineChoice, Framework};
 use domain::target::Device;
 use domain::units::Span;
 
-use super::{LoadFlags, OutputArgs, Places, TargetArgs};
+use super::{LoadFlags, OutputArgs, Places, StoreArgs, TargetArgs};
 
 /// `ab`.
 #[derive(Debug, Args)]
@@ -67,6 +67,8 @@ pub struct TrialArgs {
     pub turns: TurnArgs,
     #[command(flatten)]
     pub load: LoadFlags,
+    #[command(flatten)]
+    pub store: StoreArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -6,7 +6,7 @@ use domain::target::Target;
 use domain::verdict::Strictness;
 use skill::{Ends, Experiment, Plan, Request};
 
-use crate::baselines::{Ahead, foresight};
+use crate::baselines::{Ahead, Shelf, foresight};
 use crate::cli::{AbArgs, Own, TrialArgs};
 use crate::clock::now;
 use crate::commands::bench::conclude;
@@ -45,7 +45,9 @@ pub(super) async fn experiment(
     let plan: Plan = ::skill::resolve(&order.request).map_err(Failure::usage)?;
     let engines = drive::choose_engines(&plan, order.options.python.as_deref()).await?;
     let results = Results::at(&trial.places.results);
-    for line in foresight(&results, None, &plan, Ahead::Pairs) {
+    let shelf = Shelf::to_read(&results, order.options.store.as_ref())?;
+    shelf.check()?;
+    for line in foresight(&shelf, None, &plan, Ahead::Pairs) {
         Ui::new().line(&format!("gate: {line}"));
     }
     let session = Session::open(order, plan, results, trial.turns.lease_wait, stops).await?;
@@ -83,6 +85,7 @@ pub(super) fn order(
         gate: true,
         allow_stored: false,
         baseline: None,
+        store: inputs::store(&trial.store)?,
         strictness,
         junit: trial.output.junit.clone(),
         json: trial.output.json,

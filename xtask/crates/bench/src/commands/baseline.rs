@@ -9,45 +9,59 @@ use report::SessionView;
 use report::history::{Drawn, draw};
 use stats::gate::{change_points, ratios};
 
-use crate::baselines::{self, Acceptance, Baseline};
+use crate::baselines::{self, Acceptance, Baseline, Shelf, Shelved};
 use crate::cli::{BaselineArgs, BaselineCommand};
 use crate::clock::now;
 use crate::commands::{print, recorded};
 use crate::failure::Failure;
+use crate::inputs;
 use crate::store::{Results, read_entries};
 
 /// Carries it out.
 pub fn run(args: &BaselineArgs) -> Result<Exit, Failure> {
     let results = Results::at(&args.results);
+    let event = std::env::var(EVENT).ok();
+    let access = baselines::access(args.store.store_read_only, event.as_deref());
+    let shelf = Shelf::of(&results, inputs::store(&args.store.place)?.as_ref(), access)?;
     let text = match &args.command {
-        BaselineCommand::List => list(&results),
-        BaselineCommand::Show { key } => show(&stored(&results, key)?),
-        BaselineCommand::Accept { session, reason } => {
-            accept(&results, session.as_deref(), reason.as_deref())?
+        BaselineCommand::List => list(&shelf)?,
+        BaselineCommand::Show { key } => {
+            let mut baseline = stored(&shelf, key)?;
+            baseline.shorten();
+            show(&baseline)
         }
-        BaselineCommand::History { key } => history(&results, &stored(&results, key)?)?,
+        BaselineCommand::Accept { session, reason } => {
+            accept(&results, &shelf, session.as_deref(), reason.as_deref())?
+        }
+        BaselineCommand::History { key } => history(&results, &stored(&shelf, key)?)?,
     };
     print(&text)?;
     Ok(Exit::Done)
 }
 
-/// One line a file, also for those that cannot be read.
-fn list(results: &Results) -> String {
-    let line = |file: &std::path::PathBuf| match baselines::read(file) {
+/// The variable in which GitHub names the event that began a job.
+const EVENT: &str = "GITHUB_EVENT_NAME";
+
+/// One line a key, also for those that cannot be read.
+fn list(shelf: &Shelf) -> Result<String, Failure> {
+    let line = |shelved: &Shelved| match &shelved.baseline {
         Ok(baseline) => {
             let runs = baseline.runs();
             let newest = runs.iter().map(|run| run.finished).max();
             let newest = newest.map_or_else(|| "never".to_owned(), |at| at.to_string());
-            let (sessions, runs) = (baseline.sessions.len(), runs.len());
-            format!("{}\t{sessions} sessions, {runs} runs, newest {newest}\n", baseline.key)
+            let what = match shelved.accepted {
+                Some(accepted) => format!("{accepted} accepted sessions"),
+                None => format!("{} sessions, {} runs", baseline.sessions.len(), runs.len()),
+            };
+            format!("{}\t{what}, newest {newest}\n", baseline.key)
         }
-        Err(bad) => format!("{}\tUNUSABLE: {bad}\n", file.display()),
+        Err(bad) => format!("{}\tUNUSABLE: {bad}\n", shelved.name),
     };
-    baselines::files(results).iter().map(line).collect()
+    Ok(shelf.overview().map_err(baselines::not_used)?.iter().map(line).collect())
 }
 
-fn stored(results: &Results, key: &str) -> Result<Baseline, Failure> {
-    let baseline = baselines::stored(results, key).map_err(Failure::not_measured)?;
+fn stored(shelf: &Shelf, key: &str) -> Result<Baseline, Failure> {
+    let baseline = shelf.remembered(key).map_err(baselines::not_used)?;
     baseline.ok_or_else(|| {
         Failure::usage(anyhow!("no baseline for `{key}`"))
             .with_hint("`baseline list` prints the keys".to_owned())
@@ -74,6 +88,7 @@ fn show(baseline: &Baseline) -> String {
 /// Accepts each key of a session, or none of them.
 fn accept(
     results: &Results,
+    shelf: &Shelf,
     session: Option<&str>,
     reason: Option<&str>,
 ) -> Result<String, Failure> {
@@ -88,15 +103,16 @@ fn accept(
     for (key, runs) in baselines::by_key(&runs) {
         let judgement = view.judgements.iter().find(|judgement| judgement.key == key);
         let verdict = judgement.map(|judgement| judgement.verdict);
-        let known = baselines::stored(results, &key).map_err(Failure::not_measured)?;
-        let why = why(&key, verdict, reason, known.is_some())?;
+        shelf.may_accept(&key)?;
+        let known = || shelf.knows(&key).map_err(baselines::not_used);
+        let why = why(&key, verdict, reason, known)?;
         let session = folder.id().to_owned();
         accepted.push((key, runs, Acceptance { session, at: now(), verdict, reason: why }));
     }
     let mut text = String::new();
     for (key, runs, acceptance) in accepted {
         text.push_str(&format!("{key}: {} runs accepted: {}\n", runs.len(), acceptance.reason));
-        baselines::accept(results, &key, &runs, acceptance)?;
+        shelf.accept(&key, &runs, acceptance)?;
     }
     Ok(text)
 }
@@ -107,7 +123,7 @@ fn why(
     key: &str,
     verdict: Option<Verdict>,
     reason: Option<&str>,
-    known: bool,
+    known: impl Fn() -> Result<bool, Failure>,
 ) -> Result<String, Failure> {
     if let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) {
         return Ok(reason.to_owned());
@@ -116,7 +132,7 @@ fn why(
         Some(verdict @ (Verdict::Pass | Verdict::Improved)) => {
             Ok(format!("the gate said {verdict}"))
         }
-        Some(Verdict::MissingBaseline) | None if !known => Ok("the first of its key".to_owned()),
+        Some(Verdict::MissingBaseline) | None if !known()? => Ok("the first of its key".to_owned()),
         said => {
             let said = said.map_or_else(|| "nothing".to_owned(), |said| said.to_string());
             let error = anyhow!("`{key}` has a baseline, and of this session the gate said {said}");

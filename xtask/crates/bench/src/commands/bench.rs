@@ -8,7 +8,7 @@ use domain::verdict::Strictness;
 use report::{SessionView, judgement};
 use skill::Plan;
 
-use crate::baselines::{Ahead, foresight};
+use crate::baselines::{Ahead, Shelf, foresight};
 use crate::cli::BenchArgs;
 use crate::commands::{print, report::json};
 use crate::drive::{self, Live};
@@ -22,12 +22,15 @@ use crate::ui::Ui;
 /// Runs the session that was asked for.
 pub async fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let (request, plan) = inputs::plan(args)?;
-    let order = Order { request, options: options(args) };
+    let order = Order { request, options: options(args)? };
     let engines = drive::choose_engines(&plan, order.options.python.as_deref()).await?;
     let stops = signals::listen().context("cannot listen for signals")?;
     let results = Results::at(&args.places.results);
     if order.options.gate || order.options.baseline.is_some() {
-        for line in ahead(args, &results, &plan) {
+        let shelf = shelf(args, &results)?;
+        // A store that cannot be read is found before an hour is measured, not after it.
+        shelf.check()?;
+        for line in ahead(args, &shelf, &plan) {
             Ui::new().line(&format!("gate: {line}"));
         }
     }
@@ -44,7 +47,7 @@ pub fn explain(args: &BenchArgs) -> Result<Exit, Failure> {
         serde_json::to_string_pretty(&plan).context("cannot express the plan as JSON")? + "\n"
     } else {
         let results = Results::at(&args.places.results);
-        let ahead = ahead(args, &results, &plan);
+        let ahead = ahead(args, &shelf(args, &results)?, &plan);
         let ahead = ahead.iter().map(|line| format!("  {line}\n")).collect::<String>();
         format!("{plan}\nGate:\n{ahead}")
     };
@@ -53,8 +56,14 @@ pub fn explain(args: &BenchArgs) -> Result<Exit, Failure> {
 }
 
 /// What the gate will be able to say of the session.
-fn ahead(args: &BenchArgs, results: &Results, plan: &Plan) -> Vec<String> {
-    foresight(results, args.judge.baseline.as_deref(), plan, Ahead::StoredToo)
+fn ahead(args: &BenchArgs, shelf: &Shelf, plan: &Plan) -> Vec<String> {
+    foresight(shelf, args.judge.baseline.as_deref(), plan, Ahead::StoredToo)
+}
+
+/// Where stored baselines are. A file takes the place of what is stored anywhere.
+fn shelf(args: &BenchArgs, results: &Results) -> Result<Shelf, Failure> {
+    let store = inputs::store(&args.store)?.filter(|_| args.judge.baseline.is_none());
+    Shelf::to_read(results, store.as_ref())
 }
 
 /// Prints the session's result on stdout: the table across frameworks, or everything as JSON.
@@ -81,13 +90,14 @@ pub(crate) fn conclude(session: &Session) -> Result<(), Failure> {
     judgements.into_iter().try_for_each(|judged| print(&format!("\n{}", judgement::text(judged))))
 }
 
-fn options(args: &BenchArgs) -> Options {
-    Options {
+fn options(args: &BenchArgs) -> Result<Options, Failure> {
+    Ok(Options {
         gpu_source: args.target.gpu_source.clone(),
         gpus: args.target.gpus.clone(),
         python: args.run.python.clone(),
         gate: args.judge.gate,
         baseline: args.judge.baseline.clone(),
+        store: inputs::store(&args.store)?,
         allow_stored: args.judge.allow_stored,
         strictness: Strictness {
             inconclusive_fails: args.judge.strict,
@@ -96,5 +106,5 @@ fn options(args: &BenchArgs) -> Options {
         junit: args.output.junit.clone(),
         json: args.output.json,
         cell: args.output.cell(),
-    }
+    })
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use stats::fleet::{Fleet, Found, Hardware, Measured, Told, merge};
 use stats::gate::StoredMay;
 
-use crate::baselines::{Judging, by_key};
+use crate::baselines::{Judging, Shelf, by_key};
 use crate::cli::{CompareArgs, FanInArgs};
 use crate::clock::now;
 use crate::commands::print;
@@ -41,8 +41,10 @@ pub fn run(args: &CompareArgs, folder: &Path) -> Result<Exit, Failure> {
     let plan = fan_in.plan.as_deref().map(|plan| inputs::cells(plan, fan_in.skills.as_deref()));
     let plan = plan.transpose()?;
     let rule = inputs::rule(fan_in.skills.as_deref())?;
+    let store = inputs::store(&fan_in.store)?;
+    let shelf = Shelf::to_read(&Results::at(&args.results), store.as_ref())?;
     let reader = Reader {
-        results: &Results::at(&args.results),
+        shelf: &shelf,
         rule: &rule,
         stored: if fan_in.allow_stored { StoredMay::ClearOrFail } else { StoredMay::Clear },
         ids: plan.iter().flatten().filter_map(digest_and_id).collect(),
@@ -118,7 +120,7 @@ fn digest_and_id(cell: &Cell) -> Option<(String, String)> {
 
 /// Reads sessions one by one and keeps of each what the reports need.
 struct Reader<'a> {
-    results: &'a Results,
+    shelf: &'a Shelf,
     rule: &'a Rule,
     stored: StoredMay,
     /// Ids of the plan's cells by their digests.
@@ -226,7 +228,7 @@ impl Reader<'_> {
             return view.judgements.clone();
         }
         let judging = Judging {
-            results: self.results,
+            shelf: self.shelf,
             rule: self.rule,
             file: None,
             stored: self.stored,

@@ -55,6 +55,7 @@ fn options(args: &ServeArgs) -> Options {
         python: None,
         gate: false,
         baseline: None,
+        store: None,
         allow_stored: false,
         strictness: Strictness { inconclusive_fails: false, baseline_required: false },
         junit: None,

@@ -5,7 +5,7 @@ mod recorded;
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use domain::event::{Entry, FailureClass, Judgement, Outcome, StepFailure};
 use domain::gate::{Basis, Rule};
 use domain::summary::RunSummary;
@@ -15,7 +15,7 @@ use stats::gate::{self, History};
 
 use self::recorded::Recorded;
 use super::failed;
-use crate::baselines::{self, Baseline};
+use crate::baselines::{BadBaseline, Baseline, not_used};
 use crate::session::Session;
 use crate::store::{SessionFolder, write_new_json};
 
@@ -119,9 +119,12 @@ fn history(session: &Session, runs: &[&RunSummary]) -> Result<History> {
     let Some(run) = runs.first() else { return Ok(History::none()) };
     let file = session.folder.path().join(HISTORY);
     if !file.exists() {
-        // One that cannot be used costs power and no error rate.
-        let stored = baselines::stored(&session.results, &gate::key(run)).unwrap_or_default();
-        write_new_json(&file, &stored)?;
+        let stored = session.shelf().and_then(|shelf| match shelf.stored(&gate::key(run)) {
+            Err(bad @ BadBaseline::Store(_)) => Err(not_used(bad)),
+            // One that cannot be used costs power and no error rate.
+            stored => Ok(stored.unwrap_or_default()),
+        });
+        write_new_json(&file, &stored.map_err(|failure| anyhow!(failure.one_line()))?)?;
     }
     Ok(recorded_history(&session.folder, run)?.unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 //! `judge`: compare the session's runs with their baselines, where asked to.
 
-use domain::event::{Outcome, StepFailure};
+use domain::event::{FailureClass, Outcome, StepFailure};
 use domain::gate::Basis;
 use report::SessionView;
 use skill::runner::Judge;
@@ -16,8 +16,13 @@ pub(super) fn perform(session: &Session, judge: &Judge) -> Result<Outcome, StepF
     }
     let view = SessionView::fold(&session.recorder.entries());
     let runs: Vec<_> = view.runs.iter().map(|run| &run.summary).collect();
+    let shelf = session.shelf().map_err(|failure| StepFailure {
+        class: FailureClass::Storage,
+        message: failure.one_line(),
+        hint: None,
+    })?;
     let judging = Judging {
-        results: &session.results,
+        shelf: &shelf,
         rule: judge,
         file: options.baseline.as_deref(),
         stored: options.stored_may(),

@@ -151,7 +151,7 @@ impl SessionFolder {
 }
 
 /// A text made fit for a file name: letters, digits, `.`, `_` and `-`, anything else a `-`.
-fn file_name(text: &str) -> String {
+pub fn file_name(text: &str) -> String {
     let fit = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     text.chars().map(fit).collect()
 }

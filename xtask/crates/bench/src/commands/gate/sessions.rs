@@ -9,11 +9,12 @@ use report::SessionView;
 use skill::Plan;
 use stats::gate::{History, StoredMay, judge_stored, readable_key, refuse};
 
-use crate::baselines::{Judging, by_key, mark_lost};
+use crate::baselines::{Judging, Shelf, by_key, mark_lost};
 use crate::cli::GateArgs;
 use crate::commands::recorded;
 use crate::drive::{self, Measured};
 use crate::failure::Failure;
+use crate::inputs;
 use crate::session::{Order, recorded_order};
 use crate::store::{Results, SessionFolder};
 
@@ -39,10 +40,13 @@ pub(super) fn judged(args: &GateArgs, rule: &Rule) -> Result<SessionView, Failur
         return Ok(session.view);
     }
     let mut session = Session::read(&results, args.sessions.first().map(String::as_str))?;
+    let file = args.baseline.as_deref();
+    // A file takes the place of what is stored anywhere.
+    let store = inputs::store(&args.store)?.filter(|_| file.is_none());
     let judging = Judging {
-        results: &results,
+        shelf: &Shelf::to_read(&results, store.as_ref())?,
         rule,
-        file: args.baseline.as_deref(),
+        file,
         stored: may,
         interleaved: drive::basis(
             session.order.request.experiment.as_ref().map(|asked| asked.restart),
@@ -92,13 +96,17 @@ impl Session {
     /// another is named.
     fn of_experiment(&self, judging: &Judging<'_>, plan: &Plan) -> Result<Judgement, Failure> {
         let measured = Measured::all(plan, &self.entries);
-        let (history, trouble) = match (measured.runs().first(), judging.file) {
-            (None, _) => (History::none(), None),
+        let known = match (measured.runs().first(), judging.file) {
+            (None, _) => Ok((History::none(), None)),
             (Some(run), Some(_)) => judging.history(run),
             (Some(run), None) => match drive::recorded_history(&self.folder, run)? {
-                Some(history) => (history, None),
+                Some(history) => Ok((history, None)),
                 None => judging.history(run),
             },
+        };
+        let (history, trouble) = match known {
+            Ok(known) => known,
+            Err(bad) => return Ok(bad.judgement(judging.rule, &measured.runs())),
         };
         let mut judgement = measured.judge(judging.rule, &history);
         judgement.notes.extend(trouble);
