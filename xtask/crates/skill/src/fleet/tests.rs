@@ -95,7 +95,7 @@ order: cheap
     fleet.yaml:2:19: `sim` stands in `frameworks` twice
         hint: give one of them another `name`
     fleet.yaml:2:25: `fast` is no framework, and none is named
-        hint: known are `sim`, `sglang`, `vllm`, `ollama`, `llama-cpp`, `openai`
+        hint: known are `sim`, `sglang`, `vllm`, `ollama`, `llama-cpp`, `transformers`, `openai`
     fleet.yaml:2:51: a text here has a line break or another control character
     fleet.yaml:2:61: framework `openai` cannot be started, only attached to
         hint: give the address of a running server with `url`

@@ -91,8 +91,8 @@ fn every_odd_cell_is_named_and_the_worst_comes_first() {
     broken sim/e on x: the server failed
     broken sim/f on x: nothing of it was found
     incomparable sim/d on x: ran on NVIDIA A10G (700 W), 2 of the cells of `x` on NVIDIA H100 (700 W)
-    regressed sim/b on x: no stored run of this key
-    pass sim/a on x: no stored run of this key
+    regressed sim/b on x: `output_throughput` of a run is not there, or not above zero
+    pass sim/a on x: `output_throughput` of a run is not there, or not above zero
     bench-z-x-0123456789ab/6 is of the cell `z-x-0123456789ab`, which the plan does not have
     elsewhere belongs to no cell of the plan
     "#);
@@ -111,10 +111,10 @@ fn a_copy_counts_once_and_a_later_session_replaces_an_earlier_one() {
     let other_way = merge(Some(&plan), vec![copy, other, first, later]);
     assert_eq!(one_way, other_way);
     insta::assert_snapshot!(shown(&one_way), @r#"
-    pass sim/a on x: no stored run of this key
+    pass sim/a on x: `output_throughput` of a run is not there, or not above zero
       note: duplicate: replaces the earlier session in `again`, which was: regressed
       note: duplicate: the same session was found in `bench-a-x-0123456789ab/1` too; counted once
-    pass sim/b on x: no stored run of this key
+    pass sim/b on x: `output_throughput` of a run is not there, or not above zero
     "#);
     assert_eq!(one_way.cells.len(), 2);
 }
