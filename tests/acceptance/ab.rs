@@ -33,15 +33,6 @@ struct Experiment {
     journal: Vec<Value>,
 }
 
-/// A world whose skills wait less for a server to be quiet.
-fn world() -> World {
-    let world = World::new();
-    let file = world.path().join("skills/framework-setup/skill.yaml");
-    let text = fs::read_to_string(&file).unwrap().replace("quiet_for: 1s", "quiet_for: 50ms");
-    fs::write(&file, text).unwrap();
-    world
-}
-
 fn ab(world: &World, load: &[&str], args: &[&str]) -> Experiment {
     let ended = world.run(&[&["ab"], load, args].concat());
     assert_eq!(world.processes(), Vec::<u32>::new(), "{}", ended.transcript());
@@ -121,7 +112,7 @@ fn remember(world: &World, pairs: u64) {
 #[test]
 fn unchanged_is_not_regressed_slower_is_and_faster_is_improved() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let world = world();
+    let world = World::impatient();
 
     let unchanged = ab(&world, STEADY, &[]);
     assert_eq!(unchanged.ended.code, Some(0), "{}", unchanged.ended.transcript());
@@ -154,7 +145,7 @@ fn unchanged_is_not_regressed_slower_is_and_faster_is_improved() {
 #[test]
 fn a_server_that_does_less_is_not_faster_but_incomparable() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let world = world();
+    let world = World::impatient();
     // The readiness ladder and the warm-up come first; then one of a hundred is dropped.
     let drops = "--candidate-server-arg=--fault=done-only:every=100:after=5";
     let many = ["--num-prompts=100", "--max-concurrency=32", "--random-output-len=16"];
@@ -175,7 +166,7 @@ fn a_server_that_does_less_is_not_faster_but_incomparable() {
 fn killed_half_way_it_resumes_in_the_same_order_to_the_same_verdict() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let args = ["--candidate-server-arg=--step-base-ms=30", "--order-seed=5"];
-    let undisturbed = world();
+    let undisturbed = World::impatient();
     let undisturbed = ab(&undisturbed, SHORT, &args);
     undisturbed.expect("regressed", 1);
     let wanted = undisturbed.order();
@@ -183,7 +174,7 @@ fn killed_half_way_it_resumes_in_the_same_order_to_the_same_verdict() {
     let first_look = undisturbed.journal.iter().position(looked).unwrap() + 1;
     // In the middle of a measurement, before a look is written, and right after one.
     for line in [first_look - 10, first_look - 1, first_look] {
-        let world = world();
+        let world = World::impatient();
         let mut command = world.command(&[&["ab"], SHORT, &args].concat());
         command.env("SERVEGATE_CRASH_AFTER_ENTRY", line.to_string());
         let killed = ended(world.start(command));
@@ -229,7 +220,7 @@ impl Drop for Running {
 #[test]
 fn running_servers_can_take_turns_and_the_verdict_is_marked_as_weaker() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let world = world();
+    let world = World::impatient();
     let (baseline, candidate) = (Running::start(&world), Running::start(&world));
     let urls = ["--baseline-url", &baseline.url, "--candidate-url", &candidate.url];
     let load = &SHORT[..4];
@@ -267,7 +258,7 @@ fn what_cannot_be_an_experiment_is_refused_before_anything_is_touched() {
 #[test]
 fn a_calibration_publishes_how_often_the_gate_is_wrong() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let world = world();
+    let world = World::impatient();
     let calibrate = [&["calibrate", "--pairs", "4", "--replays", "200", "--json"], SHORT].concat();
     let calibrated = world.run(&calibrate).expect(0);
     let table: Value = serde_json::from_str(&calibrated.stdout).unwrap();

@@ -2,40 +2,14 @@
 //! server's capacity and with very many streams.
 
 use std::fs;
-use std::io::BufRead as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::world::{Ended, World, ended, signal};
-
-/// A simulated server that runs on; ended when it is dropped.
-struct Sim {
-    child: Child,
-    url: String,
-}
-
-impl Sim {
-    fn start(world: &World, flags: &[&str]) -> Self {
-        let mut command = world.command(&[&["sim", "--noise=0", "--drift=0"], flags].concat());
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
-        let stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-        let line = stdout.lines().next().unwrap().unwrap();
-        let url = line.strip_prefix("listening on ").unwrap().to_owned();
-        Self { child, url }
-    }
-}
-
-impl Drop for Sim {
-    fn drop(&mut self) {
-        signal(&self.child, Signal::SIGKILL);
-        let _ = self.child.wait();
-    }
-}
+use crate::world::{Ended, RunningSim, World, ended};
 
 /// `load` against a server, with fixed lengths.
-fn load(world: &World, sim: &Sim, flags: &str) -> Command {
+fn load(world: &World, sim: &RunningSim, flags: &str) -> Command {
     let usual = "load --backend vllm --tokenizer embedded --dataset-name random-ids \
                  --random-input-len 16 --random-range-ratio 1 --disable-tqdm \
                  --output-file out.jsonl --records records.jsonl.gz --base-url";
@@ -44,7 +18,7 @@ fn load(world: &World, sim: &Sim, flags: &str) -> Command {
 }
 
 /// Runs it to its end; the last line that it appended goes with it.
-fn loaded(world: &World, sim: &Sim, flags: &str, code: i32) -> (Ended, Value) {
+fn loaded(world: &World, sim: &RunningSim, flags: &str, code: i32) -> (Ended, Value) {
     // Records are never overwritten.
     let _none = fs::remove_file(world.path().join("records.jsonl.gz"));
     let ended = ended(world.start(load(world, sim, flags))).expect(code);
@@ -64,7 +38,7 @@ fn printed(ended: &Ended, label: &str) -> f64 {
 #[test]
 fn a_client_that_moved_a_number_beyond_its_budget_makes_the_run_invalid() {
     let world = World::new();
-    let sim = Sim::start(&world, &["--fixed-ttft-ms=5", "--fixed-gap-ms=2"]);
+    let sim = RunningSim::start(&world, &["--fixed-ttft-ms=5", "--fixed-gap-ms=2"]);
     let flags = "--num-prompts 20 --random-output-len 4 --request-rate 200";
 
     // Nobody sends at the very nanosecond.
@@ -92,7 +66,7 @@ fn a_client_that_moved_a_number_beyond_its_budget_makes_the_run_invalid() {
 #[test]
 fn without_a_rate_nothing_is_late_however_long_a_request_waits_for_its_place() {
     let world = World::new();
-    let sim = Sim::start(&world, &["--fixed-ttft-ms=5", "--fixed-gap-ms=2"]);
+    let sim = RunningSim::start(&world, &["--fixed-ttft-ms=5", "--fixed-gap-ms=2"]);
     let flags = "--num-prompts 40 --random-output-len 4 --max-concurrency 2 --lag-budget 1m";
     let (_, line) = loaded(&world, &sim, flags, 0);
     assert_eq!(line["servegate"]["counts"], true);
@@ -101,7 +75,7 @@ fn without_a_rate_nothing_is_late_however_long_a_request_waits_for_its_place() {
 #[test]
 fn the_block_and_the_line_tell_the_steady_part_and_what_rests_on_few_requests() {
     let world = World::new();
-    let sim = Sim::start(&world, &["--fixed-ttft-ms=10", "--fixed-gap-ms=10"]);
+    let sim = RunningSim::start(&world, &["--fixed-ttft-ms=10", "--fixed-gap-ms=10"]);
     let flags = "--num-prompts 40 --random-output-len 16 --max-concurrency 4";
     let (ended, line) = loaded(&world, &sim, flags, 0);
     let few = &line["servegate"]["accounting"]["few_samples"];
@@ -129,7 +103,7 @@ fn beyond_a_servers_capacity_latency_grows_from_sending_and_from_when_it_was_due
     let world = World::new();
     // Two at once, each for 8 steps of 20 ms: some 12 requests a second.
     let slow = ["--max-running=2", "--step-base-ms=20", "--prefix-cache=off"];
-    let sim = Sim::start(&world, &slow);
+    let sim = RunningSim::start(&world, &slow);
     let load = "--num-prompts 40 --random-output-len 8 --lag-budget 1m --request-rate";
 
     let (_, held) = loaded(&world, &sim, &format!("{load} 4 --num-prompts 10"), 0);
@@ -156,7 +130,7 @@ fn beyond_a_servers_capacity_latency_grows_from_sending_and_from_when_it_was_due
 #[test]
 fn where_requests_wait_for_a_place_only_the_time_from_due_shows_it_and_lateness_is_told() {
     let world = World::new();
-    let sim = Sim::start(&world, &["--fixed-ttft-ms=40", "--fixed-gap-ms=20"]);
+    let sim = RunningSim::start(&world, &["--fixed-ttft-ms=40", "--fixed-gap-ms=20"]);
     // Each takes 180 ms and two are let in: some 11 a second of the 100 that are asked for.
     let flags = "--num-prompts 40 --random-output-len 8 --request-rate 100 --max-concurrency 2 \
                  --lag-budget 1m";
@@ -192,7 +166,7 @@ fn a_session_beyond_capacity_reports_the_lateness() {
 #[test]
 fn two_thousand_streams_at_once_are_all_accounted_for() {
     let world = World::new();
-    let sim = Sim::start(&world, &["--fixed-ttft-ms=2000", "--fixed-gap-ms=100"]);
+    let sim = RunningSim::start(&world, &["--fixed-ttft-ms=2000", "--fixed-gap-ms=100"]);
     let flags = "--num-prompts 2000 --random-output-len 4 --lag-budget none";
     let (ended, line) = loaded(&world, &sim, flags, 0);
     assert_eq!(line["completed"], 2000);
@@ -206,7 +180,7 @@ fn two_thousand_streams_at_once_are_all_accounted_for() {
 #[test]
 fn more_streams_than_open_files_are_allowed_is_said_before_anything_is_sent() {
     let world = World::new();
-    let sim = Sim::start(&world, &["--fixed-ttft-ms=5", "--fixed-gap-ms=2"]);
+    let sim = RunningSim::start(&world, &["--fixed-ttft-ms=5", "--fixed-gap-ms=2"]);
     let load = load(&world, &sim, "--num-prompts 500 --random-output-len 2");
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 300 && exec \"$@\"", "sh"]).arg(load.get_program());

@@ -1,15 +1,12 @@
 //! What is held equal, what came from a cache, and why a framework did not start.
 
 use std::fs;
-use std::io::BufRead as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::world::{Ended, World, signal};
+use crate::world::{Ended, RunningSim, World};
 
 /// A small real vocabulary, so that every server is sent the same.
 fn tokenizer() -> String {
@@ -18,46 +15,22 @@ fn tokenizer() -> String {
     folder.to_str().unwrap().to_owned()
 }
 
-/// A simulated server that runs on; ended when it is dropped.
-struct Running {
-    child: Child,
-    url: String,
-}
-
-impl Running {
-    fn start(world: &World, flags: &[&str]) -> Self {
-        let mut command = world.command(&[&["sim", "--noise=0", "--drift=0"], flags].concat());
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
-        let stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-        let line = stdout.lines().next().unwrap().unwrap();
-        let url = line.strip_prefix("listening on ").unwrap().to_owned();
-        Self { child, url }
-    }
-
-    /// Measures it as a server of this framework.
-    fn bench(&self, world: &World, framework: &str, flags: &[&str]) -> Ended {
-        let (url, tokenizer) = (&self.url, tokenizer());
-        let target = ["bench", "--framework", framework, "--url", url, "--tokenizer", &tokenizer];
-        let load = ["--engine", "native", "--num-prompts", "8", "--random-output-len", "8"];
-        let load = [&load[..], &["--random-input-len", "256"]].concat();
-        world.run(&[&target[..], &load[..], flags].concat()).expect(0)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        signal(&self.child, Signal::SIGKILL);
-        let _ = self.child.wait();
-    }
+/// Measures a server as one of this framework.
+fn bench(sim: &RunningSim, world: &World, framework: &str, flags: &[&str]) -> Ended {
+    let (url, tokenizer) = (&sim.url, tokenizer());
+    let target = ["bench", "--framework", framework, "--url", url, "--tokenizer", &tokenizer];
+    let load = ["--engine", "native", "--num-prompts", "8", "--random-output-len", "8"];
+    let load = [&load[..], &["--random-input-len", "256"]].concat();
+    world.run(&[&target[..], &load[..], flags].concat()).expect(0)
 }
 
 #[test]
 fn what_was_not_held_equal_is_named_with_both_values() {
     let world = World::new();
-    let off = Running::start(&world, &["--prefix-cache", "off"]);
-    let on = Running::start(&world, &["--prefix-cache", "on", "--max-running", "7"]);
-    off.bench(&world, "sglang", &[]);
-    on.bench(&world, "sim", &[]);
+    let off = RunningSim::start(&world, &["--prefix-cache", "off"]);
+    let on = RunningSim::start(&world, &["--prefix-cache", "on", "--max-running", "7"]);
+    bench(&off, &world, "sglang", &[]);
+    bench(&on, &world, "sim", &[]);
     let table = world.run(&["compare"]).expect(0).stdout;
     // In the order of the newest session first.
     assert!(table.contains("prefix cache differs: sim: on, sglang: off"), "{table}");
@@ -83,11 +56,11 @@ fn anomalies(world: &World) -> Vec<String> {
 #[test]
 fn a_repeat_that_hit_the_cache_is_an_anomaly_and_not_a_faster_run() {
     let world = World::new();
-    let server = Running::start(&world, &["--prefix-cache", "on"]);
+    let server = RunningSim::start(&world, &["--prefix-cache", "on"]);
     // A server of this kind has no path that empties its cache.
-    server.bench(&world, "openai", &["--runs", "2"]);
+    bench(&server, &world, "openai", &["--runs", "2"]);
     assert!(!anomalies(&world).iter().any(|kind| kind == "repeat-from-cache"));
-    server.bench(&world, "openai", &["--runs", "2"]);
+    bench(&server, &world, "openai", &["--runs", "2"]);
     let found = anomalies(&world);
     assert!(found.iter().any(|kind| kind == "prefix-cache-hits"), "{found:?}");
     assert!(found.iter().any(|kind| kind == "repeat-from-cache"), "{found:?}");

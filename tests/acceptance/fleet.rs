@@ -16,15 +16,6 @@ const GPU: &str = "gpu.json";
 
 const H100: &str = "NVIDIA H100 80GB HBM3";
 
-/// A world whose skills wait less for a server to be quiet.
-fn world() -> World {
-    let world = World::new();
-    let file = world.path().join("skills/framework-setup/skill.yaml");
-    let text = fs::read_to_string(&file).unwrap().replace("quiet_for: 1s", "quiet_for: 50ms");
-    fs::write(&file, text).unwrap();
-    world
-}
-
 /// A scripted H100 in the world's folder, under a product name of one's own.
 fn scripted_gpu(world: &World, file: &str, name: &str) -> String {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/fixtures/gpu");
@@ -136,7 +127,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn cells_of_many_runners_are_put_together_and_what_is_odd_is_named() {
-    let world = world();
+    let world = World::impatient();
     let cells = matrix(&world, &plan(&world));
     assert_eq!(cells.len(), 12);
     assert_eq!(cells[0]["canary"], true);
@@ -268,7 +259,7 @@ fn assert_named(ended: &Ended, word: &str, cell: &Value) {
 
 #[test]
 fn an_experiment_keeps_the_verdict_that_it_came_to() {
-    let world = world();
+    let world = World::impatient();
     let slow = ["--noise=0", "--drift=0", "--step-base-ms=20"];
     let slow: Vec<String> = slow.iter().map(|arg| format!("--server-arg={arg}")).collect();
     let load = ["--num-prompts=16", "--random-input-len=16", "--random-output-len=16"];

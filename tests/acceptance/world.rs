@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -43,6 +43,15 @@ impl World {
             fs::write(copy.join("skill.yaml"), lenient).unwrap();
         }
         Self { folder }
+    }
+
+    /// A world whose skills wait less for a server to be quiet.
+    pub fn impatient() -> Self {
+        let world = Self::new();
+        let file = world.path().join("skills/framework-setup/skill.yaml");
+        let text = fs::read_to_string(&file).unwrap().replace("quiet_for: 1s", "quiet_for: 50ms");
+        fs::write(&file, text).unwrap();
+        world
     }
 
     pub fn path(&self) -> &Path {
@@ -141,6 +150,30 @@ impl World {
 
 fn tag(folder: &Path) -> String {
     format!("SERVEGATE_SESSION={}", folder.file_name().unwrap().to_string_lossy())
+}
+
+/// A simulated server that runs on; ended when it is dropped.
+pub struct RunningSim {
+    pub child: Child,
+    pub url: String,
+}
+
+impl RunningSim {
+    pub fn start(world: &World, flags: &[&str]) -> Self {
+        let mut command = world.command(&[&["sim", "--noise=0", "--drift=0"], flags].concat());
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let line = stdout.lines().next().unwrap().unwrap();
+        let url = line.strip_prefix("listening on ").unwrap().to_owned();
+        Self { child, url }
+    }
+}
+
+impl Drop for RunningSim {
+    fn drop(&mut self) {
+        signal(&self.child, Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
 }
 
 /// Waits for a child and collects what it printed.

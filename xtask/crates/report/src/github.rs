@@ -15,7 +15,7 @@ use crate::session::{SessionView, StepState};
 use crate::text::one_line;
 
 /// Annotations of one level that GitHub keeps from one step.
-const MOST_OF_A_LEVEL: usize = 10;
+pub(crate) const MOST_OF_A_LEVEL: usize = 10;
 
 /// Longest title, in characters: GitHub cuts one off at 255.
 const LONGEST_TITLE: usize = 200;
@@ -42,6 +42,20 @@ impl Level {
             Self::Error => "error",
         }
     }
+
+    /// How loudly a verdict is said; a pass deserves silence.
+    pub(crate) fn of(verdict: Verdict, strictness: Strictness) -> Option<Self> {
+        match verdict {
+            Verdict::Pass => None,
+            Verdict::Improved => Some(Self::Notice),
+            verdict if verdict.exit(strictness) != Exit::Done => Some(Self::Error),
+            Verdict::MissingBaseline
+            | Verdict::Inconclusive
+            | Verdict::Regressed
+            | Verdict::Incomparable
+            | Verdict::Broken => Some(Self::Warning),
+        }
+    }
 }
 
 /// One annotation on the run.
@@ -58,9 +72,9 @@ pub struct Annotation {
 /// The line that the runner obeys, without its end; the texts of elsewhere cannot leave it.
 impl fmt::Display for Annotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = property(&one_line(&self.title, LONGEST_TITLE));
-        let message = data(&one_line(&self.message, LONGEST_MESSAGE));
-        write!(f, "::{} title={title}::{message}", self.level.command())
+        let title = one_line(&self.title, LONGEST_TITLE);
+        let message = one_line(&self.message, LONGEST_MESSAGE);
+        f.write_str(&command(self.level, &title, &message))
     }
 }
 
@@ -99,18 +113,9 @@ pub fn lines(annotations: &[Annotation]) -> String {
     text
 }
 
-/// What one verdict deserves; a pass deserves silence.
+/// What one verdict deserves.
 fn of_judgement(judgement: &Judgement, strictness: Strictness) -> Option<Annotation> {
-    let level = match judgement.verdict {
-        Verdict::Pass => return None,
-        Verdict::Improved => Level::Notice,
-        verdict if verdict.exit(strictness) != Exit::Done => Level::Error,
-        Verdict::MissingBaseline
-        | Verdict::Inconclusive
-        | Verdict::Regressed
-        | Verdict::Incomparable
-        | Verdict::Broken => Level::Warning,
-    };
+    let level = Level::of(judgement.verdict, strictness)?;
     let verdict = judgement.verdict.as_str().replace('-', " ");
     let title = format!("servegate: {verdict}: {}", judgement.key);
     Some(Annotation { level, title, message: judgement.reason.clone() })
@@ -162,14 +167,12 @@ pub fn outputs(session: &SessionView) -> String {
     format!("verdict={}\nsession={id}\nexit-code={code}\n", outcome(session))
 }
 
-/// Text in the data of a workflow command.
-fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// Text in a property of a workflow command.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
+/// A workflow command, without its end. The runner ends a command at the line's end and a property
+/// at a comma or colon, and knows `%` escapes for them.
+pub(crate) fn command(level: Level, title: &str, message: &str) -> String {
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let title = data(title).replace(':', "%3A").replace(',', "%2C");
+    format!("::{} title={title}::{}", level.command(), data(message))
 }
 
 #[cfg(test)]

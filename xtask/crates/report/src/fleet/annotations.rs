@@ -5,55 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use domain::exit::Exit;
-use domain::verdict::Verdict;
 use stats::fleet::{Fleet, FleetCell};
 
 use super::Style;
 use super::rows::{counts, word};
+use crate::github::{self, Level, MOST_OF_A_LEVEL};
 use crate::text::one_line;
-
-/// Annotations of one level that a step shows.
-const MOST: usize = 10;
 
 /// Cells that an annotation names.
 const NAMED: usize = 5;
 
 /// Longest message, in characters; a check cuts far behind it.
 const LONGEST: usize = 2_000;
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Notice,
-    Warning,
-    Error,
-}
-
-impl Level {
-    const fn command(self) -> &'static str {
-        match self {
-            Self::Notice => "notice",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-
-    /// How loudly a verdict is said; a pass needs no annotation.
-    fn of(verdict: Verdict, style: Style<'_>) -> Option<Self> {
-        if verdict.exit(style.strictness) != Exit::Done {
-            return Some(Self::Error);
-        }
-        match verdict {
-            Verdict::Pass => None,
-            Verdict::Improved => Some(Self::Notice),
-            Verdict::MissingBaseline
-            | Verdict::Inconclusive
-            | Verdict::Regressed
-            | Verdict::Incomparable
-            | Verdict::Broken => Some(Self::Warning),
-        }
-    }
-}
 
 /// One line an annotation, the worst profile first.
 pub fn annotations(fleet: &Fleet, style: Style<'_>) -> String {
@@ -67,7 +30,7 @@ pub fn annotations(fleet: &Fleet, style: Style<'_>) -> String {
     }
     // The cells of a profile come the worst first, as those of the fleet do.
     let said = profiles.into_iter().filter_map(|(profile, cells)| {
-        let level = Level::of(cells.first()?.verdict(), style)?;
+        let level = Level::of(cells.first()?.verdict(), style.strictness)?;
         Some((level, profile, message(&cells, style)))
     });
     let mut said: Vec<(Level, &str, String)> = said.collect();
@@ -79,7 +42,7 @@ pub fn annotations(fleet: &Fleet, style: Style<'_>) -> String {
 }
 
 fn of_level(said: &[(Level, &str, String)], style: Style<'_>) -> String {
-    let shown = if said.len() <= MOST { said.len() } else { MOST - 1 };
+    let shown = if said.len() <= MOST_OF_A_LEVEL { said.len() } else { MOST_OF_A_LEVEL - 1 };
     let (first, rest) = said.split_at(shown);
     let commands = first.iter().map(|(level, about, message)| {
         command(*level, &format!("{}: {about}", style.suite), message)
@@ -95,7 +58,7 @@ fn of_level(said: &[(Level, &str, String)], style: Style<'_>) -> String {
 /// What is said of a profile: the counts, and its worst cells.
 fn message(cells: &[&FleetCell], style: Style<'_>) -> String {
     let telling: Vec<&&FleetCell> =
-        cells.iter().filter(|cell| Level::of(cell.verdict(), style).is_some()).collect();
+        cells.iter().filter(|cell| Level::of(cell.verdict(), style.strictness).is_some()).collect();
     let mut lines = vec![counts(cells.iter().copied())];
     lines.extend(telling.iter().take(NAMED).map(|cell| {
         one_line(&format!("{} {}: {}", word(cell), cell.title, cell.reason()), LONGEST / NAMED)
@@ -115,11 +78,7 @@ fn strangers(fleet: &Fleet) -> Option<String> {
     Some(one_line(&format!("`{}` {}{more}", first.place, first.why), LONGEST / NAMED))
 }
 
-/// A workflow command. The runner ends a command at the line's end and a property at a comma or
-/// colon, and knows `%` escapes for them.
+/// A line that the runner obeys.
 fn command(level: Level, title: &str, message: &str) -> String {
-    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
-    let title = property(&one_line(title, LONGEST / NAMED));
-    format!("::{} title={title}::{}\n", level.command(), data(message))
+    github::command(level, &one_line(title, LONGEST / NAMED), message) + "\n"
 }
