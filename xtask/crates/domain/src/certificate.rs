@@ -165,56 +165,54 @@ impl Peer {
 
 /// A load that clients are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerLoad {
+    /// When requests are sent and answered.
+    #[serde(flatten)]
+    pub pace: PeerPace,
+    /// Requests in all.
+    pub requests: u32,
+    /// Events of each answer.
+    pub events: u32,
+}
+
+/// When the requests of a load are sent, and how fast they are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum PeerLoad {
+pub enum PeerPace {
     /// Spread by chance, paced streams.
     Rate {
         /// Requests a second asked for.
         requests_per_s: u32,
-        /// Requests in all.
-        requests: u32,
     },
     /// All at once, paced streams.
-    Burst {
-        /// Requests in all.
-        requests: u32,
-    },
+    Burst,
     /// As fast as the socket takes it.
     Saturated {
         /// Streams at once.
         streams: u32,
-        /// Requests in all.
-        requests: u32,
     },
 }
 
 impl PeerLoad {
-    /// Requests in all.
-    pub const fn requests(self) -> u32 {
-        match self {
-            Self::Rate { requests, .. }
-            | Self::Burst { requests }
-            | Self::Saturated { requests, .. } => requests,
-        }
-    }
-
     /// A name for files.
     pub fn slug(self) -> String {
-        match self {
-            Self::Rate { requests_per_s, .. } => format!("rate-{requests_per_s}"),
-            Self::Burst { requests } => format!("burst-{requests}"),
-            Self::Saturated { requests, .. } => format!("saturated-{requests}"),
+        let Self { pace, requests, events } = self;
+        match pace {
+            PeerPace::Rate { requests_per_s } => format!("rate-{requests_per_s}"),
+            PeerPace::Burst => format!("burst-{requests}"),
+            PeerPace::Saturated { .. } => format!("saturated-{requests}-{events}"),
         }
     }
 }
 
 impl fmt::Display for PeerLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rate { requests_per_s, .. } => write!(f, "{requests_per_s} requests/s"),
-            Self::Burst { requests } => write!(f, "burst of {requests}"),
-            Self::Saturated { streams, requests } => {
-                write!(f, "{streams} streams at full speed, {requests} requests")
+        let Self { pace, requests, events } = self;
+        match pace {
+            PeerPace::Rate { requests_per_s } => write!(f, "{requests_per_s} requests/s"),
+            PeerPace::Burst => write!(f, "burst of {requests}"),
+            PeerPace::Saturated { streams } => {
+                write!(f, "{streams} streams at full speed, {requests} requests of {events} events")
             }
         }
     }
@@ -274,13 +272,11 @@ pub struct PeerReport {
     pub made: Timestamp,
     /// Load average over one minute at the end, the clients' own load included.
     pub load_1m: Option<f64>,
-    /// Events of each answer.
-    pub events: u32,
     /// All clients with all loads.
     pub runs: Vec<PeerRun>,
 }
 
 impl PeerReport {
     /// Version of the format, raised when a reader of the old one would misread the new one.
-    pub const SCHEMA: u32 = 1;
+    pub const SCHEMA: u32 = 2;
 }

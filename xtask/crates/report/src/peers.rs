@@ -1,15 +1,13 @@
 //! Load clients side by side, as a Markdown table.
 
-use domain::certificate::{PeerLoad, PeerNumbers, PeerReport, PeerRun, Told};
+use domain::certificate::{PeerNumbers, PeerPace, PeerReport, PeerRun, Told};
 
 /// The table for a README. Errors are what the client reports less what the server did.
 pub fn table(report: &PeerReport) -> String {
-    let mut text = format!(
-        "Answers of {} events on one core each for client and server; reported less true, in ms.\n\n\
+    let mut text = "One core each for client and server; reported less true, in ms.\n\n\
          | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second | CPU per event (us) |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|--:|\n",
-        report.events
-    );
+         |---|---|--:|--:|--:|--:|--:|--:|--:|\n"
+        .to_owned();
     for run in &report.runs {
         text += &row(report, run);
     }
@@ -23,16 +21,16 @@ fn row(report: &PeerReport, run: &PeerRun) -> String {
         let why = why.lines().next().unwrap_or_default().replace('|', "\\|");
         return format!("{head} {why} | | | | | | |\n");
     };
-    let rate = match run.load {
-        PeerLoad::Rate { .. } => numbers.delivered_per_s.map(|rate| format!("{rate:.1}")),
-        PeerLoad::Burst { .. } | PeerLoad::Saturated { .. } => None,
+    let rate = match run.load.pace {
+        PeerPace::Rate { .. } => numbers.delivered_per_s.map(|rate| format!("{rate:.1}")),
+        PeerPace::Burst | PeerPace::Saturated { .. } => None,
     };
-    let error = |told: Told| match run.load {
-        PeerLoad::Rate { .. } | PeerLoad::Burst { .. } => {
+    let error = |told: Told| match run.load.pace {
+        PeerPace::Rate { .. } | PeerPace::Burst => {
             told.reported.map_or_else(|| "n/a".to_owned(), |ms| format!("{:+.2}", ms - told.truth))
         }
         // Without a gap there is no time between events to be right about.
-        PeerLoad::Saturated { .. } => String::new(),
+        PeerPace::Saturated { .. } => String::new(),
     };
     format!(
         "{head} {} | {} | {} | {} | {} | {} | {} |\n",
@@ -68,9 +66,9 @@ fn cost_each(report: &PeerReport, run: &PeerRun, numbers: &PeerNumbers) -> Strin
 /// little more than start.
 fn after_start(report: &PeerReport, run: &PeerRun, numbers: &PeerNumbers) -> Option<(f64, f64)> {
     let of_peer = report.runs.iter().filter(|other| other.peer == run.peer);
-    let at_full_speed = of_peer.filter(|other| match other.load {
-        PeerLoad::Saturated { requests, .. } => requests < run.load.requests(),
-        PeerLoad::Rate { .. } | PeerLoad::Burst { .. } => false,
+    let at_full_speed = of_peer.filter(|other| match other.load.pace {
+        PeerPace::Saturated { .. } => other.load.requests < run.load.requests,
+        PeerPace::Rate { .. } | PeerPace::Burst => false,
     });
     let smaller = at_full_speed.filter_map(|other| other.numbers).min_by_key(|n| n.events)?;
     let events = numbers.events.checked_sub(smaller.events)? as f64;
@@ -93,7 +91,7 @@ fn thousands(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::certificate::Peer;
+    use domain::certificate::{Peer, PeerLoad};
     use domain::timestamp::Timestamp;
 
     use super::*;
@@ -115,15 +113,15 @@ mod tests {
 
     #[test]
     fn clients_stand_below_one_another_with_their_errors_and_costs() {
-        let saturated = |requests| PeerLoad::Saturated { streams: 64, requests };
-        let rate = PeerLoad::Rate { requests_per_s: 100, requests: 500 };
+        let load = |pace, requests| PeerLoad { pace, requests, events: 128 };
+        let saturated = |requests| load(PeerPace::Saturated { streams: 64 }, requests);
+        let rate = load(PeerPace::Rate { requests_per_s: 100 }, 500);
         let failed = Some("vLLM is not installed\nmore".to_owned());
         let report = PeerReport {
             schema: PeerReport::SCHEMA,
             host: "vm".to_owned(),
             made: Timestamp::from_unix_millis(0),
             load_1m: None,
-            events: 128,
             runs: vec![
                 run(Peer::Servegate, rate, 64_000, 0.5),
                 PeerRun { peer: Peer::Vllm, load: rate, numbers: None, failed },
@@ -132,14 +130,14 @@ mod tests {
             ],
         };
         insta::assert_snapshot!(table(&report), @r"
-        Answers of 128 events on one core each for client and server; reported less true, in ms.
+        One core each for client and server; reported less true, in ms.
 
         | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second | CPU per event (us) |
         |---|---|--:|--:|--:|--:|--:|--:|--:|
         | 100 requests/s | servegate load | 100.0 | +0.25 | -1.00 | +0.00 | n/a | 128 000 (139 520 after its start) | 7.17 |
         | 100 requests/s | vllm bench serve | vLLM is not installed | | | | | | |
-        | 64 streams at full speed, 64 requests | servegate load |  |  |  |  |  | 81 920 | 12.21 |
-        | 64 streams at full speed, 4096 requests | servegate load |  |  |  |  |  | 1 747 627 (2 580 480 after its start) | 0.39 |
+        | 64 streams at full speed, 64 requests of 128 events | servegate load |  |  |  |  |  | 81 920 | 12.21 |
+        | 64 streams at full speed, 4096 requests of 128 events | servegate load |  |  |  |  |  | 1 747 627 (2 580 480 after its start) | 0.39 |
         ");
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow};
 use client::Client;
-use domain::certificate::{Peer, PeerLoad, PeerReport, PeerRun};
+use domain::certificate::{Peer, PeerLoad, PeerPace, PeerReport, PeerRun};
 use domain::exit::Exit;
 use domain::timestamp::Timestamp;
 use sim::fixed::Schedule;
@@ -29,15 +29,20 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Between two events of a paced stream.
 const GAP: Duration = Duration::from_millis(20);
 
-/// The loads, from small to large. The small one of the two without a gap is there to know what a
-/// client costs before its first event.
-const LOADS: [PeerLoad; 6] = [
-    PeerLoad::Rate { requests_per_s: 100, requests: 500 },
-    PeerLoad::Rate { requests_per_s: 400, requests: 1600 },
-    PeerLoad::Burst { requests: 256 },
-    PeerLoad::Burst { requests: 1024 },
-    PeerLoad::Saturated { streams: 64, requests: 64 },
-    PeerLoad::Saturated { streams: 64, requests: 4096 },
+/// At full speed.
+const SATURATED: PeerPace = PeerPace::Saturated { streams: 64 };
+
+/// The loads, from small to large. The smallest of those without a gap is there to know what a
+/// client costs before its first event; answers of the primary profile's length show what an
+/// event costs beside what a connection does.
+const LOADS: [PeerLoad; 7] = [
+    PeerLoad { pace: PeerPace::Rate { requests_per_s: 100 }, requests: 500, events: EVENTS },
+    PeerLoad { pace: PeerPace::Rate { requests_per_s: 400 }, requests: 1600, events: EVENTS },
+    PeerLoad { pace: PeerPace::Burst, requests: 256, events: EVENTS },
+    PeerLoad { pace: PeerPace::Burst, requests: 1024, events: EVENTS },
+    PeerLoad { pace: SATURATED, requests: 64, events: EVENTS },
+    PeerLoad { pace: SATURATED, requests: 4096, events: EVENTS },
+    PeerLoad { pace: SATURATED, requests: 4096, events: 1024 },
 ];
 
 /// Runs every client that is there with every load, writes the result, prints the table.
@@ -60,7 +65,6 @@ pub fn run(args: &PeersArgs) -> Result<Exit, Failure> {
         host: here.name,
         made: Timestamp::from(SystemTime::now()),
         load_1m: here.load_1m,
-        events: EVENTS,
         runs,
     };
     let file = Path::new("published").join(format!("peers-{}.json", report.made.compact()));
@@ -90,9 +94,9 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     fn run(&self) -> Result<domain::certificate::PeerNumbers> {
-        let schedule = match self.load {
-            PeerLoad::Rate { .. } | PeerLoad::Burst { .. } => Schedule { ttft: TTFT, gap: GAP },
-            PeerLoad::Saturated { .. } => Schedule { ttft: Duration::ZERO, gap: Duration::ZERO },
+        let schedule = match self.load.pace {
+            PeerPace::Rate { .. } | PeerPace::Burst => Schedule { ttft: TTFT, gap: GAP },
+            PeerPace::Saturated { .. } => Schedule { ttft: Duration::ZERO, gap: Duration::ZERO },
         };
         let server = TruthServer::start(self.server_cpu, schedule)?;
         let name = format!("{}-{}", self.peer, self.load.slug());
@@ -103,17 +107,16 @@ impl Trial<'_> {
         let ran = truth::run_client(&mut command, self.client_cpu, LIMIT, &output)?;
         let told = client.told(&result).with_context(|| truth::tail(&output));
         let truth = server.truth()?;
-        judge(&told?, &truth, &ran)
+        judge(&told?, &truth::load_answers(&truth, self.load.events), &ran)
     }
 }
 
 fn judge(
     told: &client::Told,
-    truth: &sim::fixed::truth::Truth,
+    answers: &[stats::certificate::TrueAnswer],
     ran: &Ran,
 ) -> Result<domain::certificate::PeerNumbers> {
-    let answers = truth::load_answers(truth, EVENTS);
-    let numbers = stats::certificate::peer(&told.reported, &answers, ran.cpu_ns, ran.memory_mib);
+    let numbers = stats::certificate::peer(&told.reported, answers, ran.cpu_ns, ran.memory_mib);
     numbers
         .filter(|_| 0.0 < told.completed)
         .ok_or_else(|| anyhow!("it completed no request, and ended with {}", ran.status))

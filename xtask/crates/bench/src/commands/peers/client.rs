@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow};
-use domain::certificate::{Peer, PeerLoad};
+use domain::certificate::{Peer, PeerLoad, PeerPace};
 use load::sglang::Launcher;
 use serde_json::Value;
 use stats::certificate::Reported;
 
 use crate::cli::PeersArgs;
-use crate::commands::certify::{EVENTS, PROMPT_TOKENS};
+use crate::commands::certify::PROMPT_TOKENS;
 use crate::truth::TruthServer;
 
 /// One client with one load.
@@ -42,11 +42,11 @@ impl Client<'_> {
         match self.peer {
             Peer::Servegate | Peer::SglangPython | Peer::SglangRust => {
                 self.pace(&mut command);
-                sglang_flags(&mut command, server, result);
+                self.sglang_flags(&mut command, server, result);
             }
             Peer::Vllm => {
                 self.pace(&mut command);
-                vllm_flags(&mut command, server, result);
+                self.vllm_flags(&mut command, server, result);
             }
             Peer::Guidellm => self.guidellm_flags(&mut command, server, result),
             Peer::Aiperf => self.aiperf_flags(&mut command, server, result),
@@ -101,26 +101,47 @@ impl Client<'_> {
     fn pace(&self, command: &mut Command) {
         command.args(["--backend", "vllm", "--model", "sim", "--seed", "1"]);
         command.arg("--tokenizer").arg(&self.args.tokenizer);
-        command.args(["--num-prompts", &self.load.requests().to_string()]);
-        match self.load {
-            PeerLoad::Rate { requests_per_s, .. } => {
+        command.args(["--num-prompts", &self.load.requests.to_string()]);
+        match self.load.pace {
+            PeerPace::Rate { requests_per_s } => {
                 command.args(["--request-rate", &requests_per_s.to_string()]);
             }
-            PeerLoad::Burst { .. } => {}
-            PeerLoad::Saturated { streams, .. } => {
+            PeerPace::Burst => {}
+            PeerPace::Saturated { streams } => {
                 command.args(["--max-concurrency", &streams.to_string()]);
             }
         }
     }
 
+    fn sglang_flags(&self, command: &mut Command, server: &TruthServer, result: &Path) {
+        command
+            .args(["--host", "127.0.0.1", "--port", server.port()])
+            .args(["--dataset-name", "random-ids", "--random-range-ratio", "1.0"])
+            .args(["--random-input-len", &PROMPT_TOKENS.to_string()])
+            .args(["--random-output-len", &self.load.events.to_string()])
+            .args(["--warmup-requests", "0", "--output-file"])
+            .arg(result);
+    }
+
+    fn vllm_flags(&self, command: &mut Command, server: &TruthServer, result: &Path) {
+        command
+            .args(["--host", "127.0.0.1", "--port", server.port()])
+            .args(["--dataset-name", "random", "--random-range-ratio", "0.0"])
+            .args(["--random-input-len", &PROMPT_TOKENS.to_string()])
+            .args(["--random-output-len", &self.load.events.to_string()])
+            .args(["--ignore-eos", "--percentile-metrics", "ttft,tpot,itl,e2el"])
+            .args(["--save-result", "--result-filename"])
+            .arg(result);
+    }
+
     fn guidellm_flags(&self, command: &mut Command, server: &TruthServer, result: &Path) {
-        let requests = self.load.requests().to_string();
-        let (profile, rate) = match self.load {
-            PeerLoad::Rate { requests_per_s, .. } => ("poisson", requests_per_s.to_string()),
-            PeerLoad::Burst { requests } => ("throughput", requests.to_string()),
-            PeerLoad::Saturated { streams, .. } => ("concurrent", streams.to_string()),
+        let requests = self.load.requests.to_string();
+        let (profile, rate) = match self.load.pace {
+            PeerPace::Rate { requests_per_s } => ("poisson", requests_per_s.to_string()),
+            PeerPace::Burst => ("throughput", requests.clone()),
+            PeerPace::Saturated { streams } => ("concurrent", streams.to_string()),
         };
-        let data = format!("prompt_tokens={PROMPT_TOKENS},output_tokens={EVENTS}");
+        let data = format!("prompt_tokens={PROMPT_TOKENS},output_tokens={}", self.load.events);
         command
             .args(["--target", &server.url(), "--model", "sim", "--profile", profile])
             .args(["--rate", &rate, "--max-requests", &requests, "--data", &data])
@@ -131,25 +152,25 @@ impl Client<'_> {
     }
 
     fn aiperf_flags(&self, command: &mut Command, server: &TruthServer, result: &Path) {
-        let requests = self.load.requests().to_string();
+        let requests = self.load.requests.to_string();
         command
             .args(["--model", "sim", "--url", &server.url(), "--endpoint-type", "completions"])
             .args(["--streaming", "--random-seed", "1", "--request-count", &requests])
             .args(["--synthetic-input-tokens-mean", &PROMPT_TOKENS.to_string()])
             .args(["--synthetic-input-tokens-stddev", "0", "--output-tokens-stddev", "0"])
-            .args(["--output-tokens-mean", &EVENTS.to_string()])
+            .args(["--output-tokens-mean", &self.load.events.to_string()])
             .args(["--extra-inputs", "ignore_eos:true", "--tokenizer"])
             .arg(&self.args.tokenizer)
             .arg("--artifact-dir")
             .arg(result);
-        match self.load {
-            PeerLoad::Rate { requests_per_s, .. } => {
+        match self.load.pace {
+            PeerPace::Rate { requests_per_s } => {
                 command.args(["--request-rate", &requests_per_s.to_string()]);
             }
-            PeerLoad::Burst { requests } => {
-                command.args(["--concurrency", &requests.to_string()]);
+            PeerPace::Burst => {
+                command.args(["--concurrency", &requests]);
             }
-            PeerLoad::Saturated { streams, .. } => {
+            PeerPace::Saturated { streams } => {
                 command.args(["--concurrency", &streams.to_string()]);
             }
         }
@@ -173,27 +194,6 @@ impl Client<'_> {
             }
         }
     }
-}
-
-fn sglang_flags(command: &mut Command, server: &TruthServer, result: &Path) {
-    command
-        .args(["--host", "127.0.0.1", "--port", server.port()])
-        .args(["--dataset-name", "random-ids", "--random-range-ratio", "1.0"])
-        .args(["--random-input-len", &PROMPT_TOKENS.to_string()])
-        .args(["--random-output-len", &EVENTS.to_string()])
-        .args(["--warmup-requests", "0", "--output-file"])
-        .arg(result);
-}
-
-fn vllm_flags(command: &mut Command, server: &TruthServer, result: &Path) {
-    command
-        .args(["--host", "127.0.0.1", "--port", server.port()])
-        .args(["--dataset-name", "random", "--random-range-ratio", "0.0"])
-        .args(["--random-input-len", &PROMPT_TOKENS.to_string()])
-        .args(["--random-output-len", &EVENTS.to_string()])
-        .args(["--ignore-eos", "--percentile-metrics", "ttft,tpot,itl,e2el"])
-        .args(["--save-result", "--result-filename"])
-        .arg(result);
 }
 
 fn told_by_tool(line: &Value) -> Option<Told> {
