@@ -39,7 +39,7 @@ pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
     let table = repo.target().join("peers.md");
     let mut command = Command::new(servegate);
     command.arg("peers").current_dir(&repo.root).stdin(Stdio::null());
-    command.args(["--tokenizer", TOKENIZER]).arg("--markdown").arg(&table);
+    command.arg("--tokenizer").arg(repo.root.join(TOKENIZER)).arg("--markdown").arg(&table);
     if let Some(folder) = sglang {
         command.arg("--sglang-python").arg(folder.join("bin/python"));
     }

@@ -1,25 +1,36 @@
 //! Load clients side by side, as a Markdown table.
 
-use domain::certificate::{PeerNumbers, PeerPace, PeerReport, PeerRun, Told};
+use domain::certificate::{Peer, PeerNumbers, PeerPace, PeerReport, PeerRun, Told};
 
-/// The table for a README. Errors are what the client reports less what the server did.
+/// The table for a README. Errors are what the client reports less what the server did. A client
+/// that ran with no load stands below it, with the reason.
 pub fn table(report: &PeerReport) -> String {
     let mut text = "One core each for client and server; reported less true, in ms.\n\n\
-         | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second | CPU per event (us) |\n\
+         | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second | CPU per event after the start (us) |\n\
          |---|---|--:|--:|--:|--:|--:|--:|--:|\n"
         .to_owned();
-    for run in &report.runs {
+    let ran = |peer: Peer| report.runs.iter().any(|run| run.peer == peer && run.numbers.is_some());
+    for run in report.runs.iter().filter(|run| ran(run.peer)) {
         text += &row(report, run);
     }
-    text
+    let mut missing = String::new();
+    for peer in Peer::ALL.iter().copied().filter(|peer| !ran(*peer)) {
+        if let Some(run) = report.runs.iter().find(|run| run.peer == peer) {
+            missing += &format!("- {}: {}\n", peer.title(), why(run));
+        }
+    }
+    if missing.is_empty() { text } else { format!("{text}\nLeft out:\n\n{missing}") }
+}
+
+/// Why a client has no numbers, in one line.
+fn why(run: &PeerRun) -> &str {
+    run.failed.as_deref().and_then(|why| why.lines().next()).unwrap_or("not run")
 }
 
 fn row(report: &PeerReport, run: &PeerRun) -> String {
     let head = format!("| {} | {} |", run.load, run.peer.title());
     let Some(numbers) = &run.numbers else {
-        let why = run.failed.as_deref().unwrap_or("not run");
-        let why = why.lines().next().unwrap_or_default().replace('|', "\\|");
-        return format!("{head} {why} | | | | | | |\n");
+        return format!("{head} {} | | | | | | |\n", why(run).replace('|', "\\|"));
     };
     let rate = match run.load.pace {
         PeerPace::Rate { .. } => numbers.delivered_per_s.map(|rate| format!("{rate:.1}")),
@@ -39,19 +50,9 @@ fn row(report: &PeerReport, run: &PeerRun) -> String {
         error(numbers.p99_ttft_ms),
         error(numbers.mean_itl_ms),
         error(numbers.p99_itl_ms),
-        cost(report, run, numbers),
+        thousands(numbers.events as f64 / numbers.cpu_s),
         cost_each(report, run, numbers),
     )
-}
-
-/// Events per CPU-second of the whole process, and of what came after its start where a smaller
-/// load tells what that costs.
-fn cost(report: &PeerReport, run: &PeerRun, numbers: &PeerNumbers) -> String {
-    let whole = thousands(numbers.events as f64 / numbers.cpu_s);
-    match after_start(report, run, numbers) {
-        Some((events, cpu_s)) => format!("{whole} ({} after its start)", thousands(events / cpu_s)),
-        None => whole,
-    }
 }
 
 /// CPU time of each event after the client's start, in us; of the whole process where nothing
@@ -91,7 +92,7 @@ fn thousands(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::certificate::{Peer, PeerLoad};
+    use domain::certificate::PeerLoad;
     use domain::timestamp::Timestamp;
 
     use super::*;
@@ -132,12 +133,15 @@ mod tests {
         insta::assert_snapshot!(table(&report), @r"
         One core each for client and server; reported less true, in ms.
 
-        | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second | CPU per event (us) |
+        | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second | CPU per event after the start (us) |
         |---|---|--:|--:|--:|--:|--:|--:|--:|
-        | 100 requests/s | servegate load | 100.0 | +0.25 | -1.00 | +0.00 | n/a | 128 000 (139 520 after its start) | 7.17 |
-        | 100 requests/s | vllm bench serve | vLLM is not installed | | | | | | |
+        | 100 requests/s | servegate load | 100.0 | +0.25 | -1.00 | +0.00 | n/a | 128 000 | 7.17 |
         | 64 streams at full speed, 64 requests of 128 events | servegate load |  |  |  |  |  | 81 920 | 12.21 |
-        | 64 streams at full speed, 4096 requests of 128 events | servegate load |  |  |  |  |  | 1 747 627 (2 580 480 after its start) | 0.39 |
+        | 64 streams at full speed, 4096 requests of 128 events | servegate load |  |  |  |  |  | 1 747 627 | 0.39 |
+
+        Left out:
+
+        - vllm bench serve: vLLM is not installed
         ");
     }
 }

@@ -259,7 +259,7 @@ pub struct TelemetryArgs {
     #[arg(long = "for", value_name = "SPAN", default_value = "10s")]
     pub span: Span,
     /// Time from one sample to the next
-    #[arg(long, value_name = "SPAN", default_value = "100ms")]
+    #[arg(long, value_name = "SPAN", default_value = "500ms")]
     pub every: SamplingSpan,
     /// Write every sample to this file, one line each
     #[arg(long, value_name = "FILE")]

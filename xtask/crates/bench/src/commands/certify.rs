@@ -136,6 +136,8 @@ impl Trial {
         let output = stem.with_extension("txt");
         let load = Duration::from_secs_f64(f64::from(self.requests()) / self.requests_per_s());
         let mut command = self.client(&server, &records)?;
+        // Otherwise it leaves one in the folder that it is called from.
+        command.arg("--output-file").arg(stem.with_extension("jsonl"));
         let limit = load + self.answer() + MARGIN;
         let ran = truth::run_client(&mut command, self.client_cpu, limit, &output)?;
         if !ran.status.success() {

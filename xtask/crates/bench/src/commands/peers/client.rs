@@ -37,8 +37,11 @@ impl Client<'_> {
     /// The client is not installed: what it takes to have it.
     pub(super) fn command(&self, server: &TruthServer, result: &Path) -> Result<Command> {
         let mut command = self.program()?;
-        // Nothing is to be looked for on the network.
-        command.env("HF_HUB_OFFLINE", "1").env("TRANSFORMERS_OFFLINE", "1");
+        if self.peer != Peer::Aiperf {
+            // Nothing is to be looked for on the network. AIPerf looks for nothing where the
+            // tokenizer is a folder, but takes that for a repository's name when told this.
+            command.env("HF_HUB_OFFLINE", "1").env("TRANSFORMERS_OFFLINE", "1");
+        }
         match self.peer {
             Peer::Servegate | Peer::SglangPython | Peer::SglangRust => {
                 self.pace(&mut command);
@@ -86,7 +89,7 @@ impl Client<'_> {
             }
             Peer::Guidellm => {
                 let mut command = python(&args.guidellm_python, "--guidellm-python")?;
-                command.args(["-m", "guidellm", "benchmark", "run"]);
+                command.args(["-m", "guidellm", "run"]);
                 command
             }
             Peer::Aiperf => {
@@ -134,21 +137,26 @@ impl Client<'_> {
             .arg(result);
     }
 
+    /// The command line of GuideLLM 0.8.
     fn guidellm_flags(&self, command: &mut Command, server: &TruthServer, result: &Path) {
-        let requests = self.load.requests.to_string();
-        let (profile, rate) = match self.load.pace {
-            PeerPace::Rate { requests_per_s } => ("poisson", requests_per_s.to_string()),
-            PeerPace::Burst => ("throughput", requests.clone()),
-            PeerPace::Saturated { streams } => ("concurrent", streams.to_string()),
+        let PeerLoad { pace, requests, events } = self.load;
+        let profile = match pace {
+            PeerPace::Rate { requests_per_s } => format!("kind=poisson,rate={requests_per_s}"),
+            PeerPace::Burst => format!("kind=throughput,max_concurrency={requests}"),
+            PeerPace::Saturated { streams } => format!("kind=concurrent,streams={streams}"),
         };
-        let data = format!("prompt_tokens={PROMPT_TOKENS},output_tokens={}", self.load.events);
+        let backend = format!(
+            "kind=openai_http,target={},model=sim,request_format=/v1/completions",
+            server.url()
+        );
+        let data =
+            format!("kind=synthetic_text,prompt_tokens={PROMPT_TOKENS},output_tokens={events}");
         command
-            .args(["--target", &server.url(), "--model", "sim", "--profile", profile])
-            .args(["--rate", &rate, "--max-requests", &requests, "--data", &data])
-            .arg("--processor")
-            .arg(&self.args.tokenizer)
-            .arg("--outputs")
-            .arg(result);
+            .args(["--backend", &backend, "--profile", &profile, "--data", &data])
+            .args(["--constraint", &format!("kind=max_requests,count={requests}")])
+            .args(["--tokenizer", &format!("kind=hf_auto,model={}", self.args.tokenizer.display())])
+            .args(["--output", &format!("kind=json,path={}", result.display())])
+            .arg("--disable-console-interactive");
     }
 
     fn aiperf_flags(&self, command: &mut Command, server: &TruthServer, result: &Path) {
