@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use domain::certificate::{Certificate, ErrorBound};
+use domain::certificate::Certificate;
+use domain::client::ErrorBound;
 use domain::summary::Measurement;
 
 use crate::store::Results;

@@ -8,6 +8,7 @@
 pub mod accounting;
 pub mod anomaly;
 pub mod certificate;
+pub mod client;
 pub mod contract;
 pub mod event;
 pub mod exit;
@@ -18,6 +19,7 @@ pub mod framework;
 pub mod gate;
 pub mod metric;
 pub mod names;
+pub mod peers;
 pub mod profile;
 pub mod request;
 pub mod summary;

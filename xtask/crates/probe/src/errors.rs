@@ -9,20 +9,11 @@ use std::time::Duration;
 
 use domain::facts::Reading;
 
-use crate::nvml::errors;
+use crate::nvml::errors::{self, GpuError};
 use crate::{NoSuchGpu, Probe, Readings, Selection};
 
 /// The driver takes milliseconds to begin; a watch that begins later is late, not missing.
 const READY_WITHIN: Duration = Duration::from_secs(2);
-
-/// An error that a GPU reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GpuError {
-    /// Index of the GPU, if the driver tells.
-    pub gpu: Option<u32>,
-    /// What it was, for example `Xid 79`.
-    pub error: String,
-}
 
 /// A watch that has begun. One that is dropped ends by itself, within a tenth of a second.
 #[derive(Debug)]

@@ -22,9 +22,10 @@ use std::sync::Arc;
 use domain::facts::{DriverState, HealthFacts, Reading};
 use domain::units::Memory;
 
-pub use errors::{ErrorWatch, ErrorWatchError, GpuError};
+pub use errors::{ErrorWatch, ErrorWatchError};
 pub use host::{Here, environment, here};
 pub use lease::{Claim, Holder, Lease, LeaseError, Leases};
+pub use nvml::errors::GpuError;
 pub use sampler::{Sampler, SamplerError, SamplerReport, SamplerSpec};
 pub use selection::{NoSuchGpu, Selection};
 

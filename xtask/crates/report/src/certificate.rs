@@ -1,6 +1,7 @@
 //! Certificates for people: a table of the cells, and the line that a run's report ends with.
 
-use domain::certificate::{Cell, Certificate, Compared, ErrorBound, ErrorMs};
+use domain::certificate::{Cell, Certificate, Compared};
+use domain::client::{ErrorBound, ErrorMs};
 
 /// The certificate as a table, one line a cell. Errors are median / p99 / largest, in ms.
 pub fn table(certificate: &Certificate) -> String {

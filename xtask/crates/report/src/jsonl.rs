@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use domain::accounting::Accounting;
 use domain::anomaly::Anomaly;
+use domain::client::ClientLag;
 use domain::failure::FailureKind;
 use domain::framework::Backend;
 use domain::metric::{Latency, Metric, Stat};
 use domain::profile::{Dataset, Profile, RequestRate};
 use domain::request::RequestRecord;
-use domain::summary::{ClientLag, Measurement, TokenSource};
+use domain::summary::{Measurement, TokenSource};
 use domain::timestamp::Timestamp;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};

@@ -1,6 +1,6 @@
 //! Load clients side by side, as a Markdown table.
 
-use domain::certificate::{Peer, PeerNumbers, PeerPace, PeerReport, PeerRun, Told};
+use domain::peers::{Peer, PeerNumbers, PeerPace, PeerReport, PeerRun, Told};
 
 /// The table for a README. Errors are what the client reports less what the server did. A client
 /// that ran with no load stands below it, with the reason.
@@ -92,7 +92,7 @@ fn thousands(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::certificate::PeerLoad;
+    use domain::peers::PeerLoad;
     use domain::timestamp::Timestamp;
 
     use super::*;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use domain::anomaly::Anomaly;
+use domain::client::ClientLag;
 use domain::event::{Entry, Event, FailureClass, Judgement, MetricJudgement, Outcome, StepFailure};
 use domain::facts::{
     Capabilities, Environment, Finding, ServerFacts, ServerProcess, Severity, Vram,
@@ -12,7 +13,7 @@ use domain::framework::{Backend, Engine, Framework};
 use domain::gate::{Basis, Class, Estimate};
 use domain::metric::{Latency, Metric, Stat};
 use domain::profile::{Arrivals, Dataset, Profile, RequestRate};
-use domain::summary::{ClientLag, RequestCounts, RunSummary, TokenCounts, TokenSource};
+use domain::summary::{RequestCounts, RunSummary, TokenCounts, TokenSource};
 use domain::timestamp::Timestamp;
 use domain::verdict::Verdict;
 

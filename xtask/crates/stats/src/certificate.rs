@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 
 use domain::anomaly::{Anomaly, Lag};
-use domain::certificate::{
-    Accuracy, Cell, Certificate, Compared, ErrorBound, ErrorMs, PeerNumbers, Told,
-};
+use domain::certificate::{Accuracy, Cell, Certificate, Compared};
+use domain::client::{ErrorBound, ErrorMs};
 use domain::metric::Metric;
+use domain::peers::{PeerNumbers, Told};
 use domain::profile::Profile;
 use domain::request::RequestRecord;
 use domain::summary::Measurement;
@@ -113,7 +113,7 @@ pub fn bound(certificate: &Certificate, file: &str, measured: &Measurement) -> O
 /// the server: for each kind of lag the number that it moved the furthest beyond what is allowed.
 ///
 /// What is compared is the distance between a number as reported and as it would be without the
-/// lag (see [`domain::summary::LagEffect`]) with the share of that very number, or the least,
+/// lag (see [`domain::client::LagEffect`]) with the share of that very number, or the least,
 /// whichever is larger. Sending is judged only where there was a rate to keep: otherwise a request
 /// is due as soon as it can be sent. Reading late moves nothing where the kernel tells when bytes
 /// came, and the client's own clock tells no lateness.

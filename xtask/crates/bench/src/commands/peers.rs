@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow};
 use client::Client;
-use domain::certificate::{Peer, PeerLoad, PeerPace, PeerReport, PeerRun};
 use domain::exit::Exit;
+use domain::peers::{Peer, PeerLoad, PeerPace, PeerReport, PeerRun};
 use domain::timestamp::Timestamp;
 use sim::fixed::Schedule;
 
@@ -93,7 +93,7 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    fn run(&self) -> Result<domain::certificate::PeerNumbers> {
+    fn run(&self) -> Result<domain::peers::PeerNumbers> {
         let schedule = match self.load.pace {
             PeerPace::Rate { .. } | PeerPace::Burst => Schedule { ttft: TTFT, gap: GAP },
             PeerPace::Saturated { .. } => Schedule { ttft: Duration::ZERO, gap: Duration::ZERO },
@@ -115,7 +115,7 @@ fn judge(
     told: &client::Told,
     answers: &[stats::certificate::TrueAnswer],
     ran: &Ran,
-) -> Result<domain::certificate::PeerNumbers> {
+) -> Result<domain::peers::PeerNumbers> {
     let numbers = stats::certificate::peer(&told.reported, answers, ran.cpu_ns, ran.memory_mib);
     numbers
         .filter(|_| 0.0 < told.completed)

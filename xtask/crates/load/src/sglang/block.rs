@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::metric::Metric;
 
-use super::report::Count;
+use super::count::Count;
 
 /// What the heading of the block says, in every version.
 const HEADING: &str = " Serving Benchmark Result ";

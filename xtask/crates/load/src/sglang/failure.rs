@@ -1,6 +1,24 @@
 //! Why the tool gave no result that counts, told from what it wrote.
 
-use super::report::ToolExit;
+use std::fmt;
+
+/// How the tool's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolExit {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl fmt::Display for ToolExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => write!(f, "signal {number}"),
+        }
+    }
+}
 
 /// The named ways in which the tool fails as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::metric::Metric;
 
 use super::block::Block;
+use super::count::Count;
 use super::jsonl::{self, Line};
-use super::report::Count;
 
 /// The metrics and the number of successes in the last block of what the tool printed.
 pub fn block(stdout: &str) -> Option<(BTreeMap<Metric, f64>, Option<u64>)> {

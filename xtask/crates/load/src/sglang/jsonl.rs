@@ -10,7 +10,7 @@ use domain::metric::Metric;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, de};
 
-use super::report::Count;
+use super::count::Count;
 
 /// What Python writes that JSON does not know, longest first.
 const FOREIGN: [&str; 3] = ["-Infinity", "Infinity", "NaN"];

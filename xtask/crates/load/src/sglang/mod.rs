@@ -7,8 +7,10 @@
 //! [`mod@find`] and [`run`] touch processes and files. This module never repairs a number: one that cannot be
 //! trusted is absent and an anomaly says why.
 
+mod asked;
 mod block;
 pub mod command;
+mod count;
 pub mod failure;
 pub mod find;
 #[cfg(fuzzing)]
@@ -21,10 +23,11 @@ pub mod run;
 pub mod version;
 mod watch;
 
+pub use asked::Asked;
 pub use command::{Invocation, Order, Refusal};
-pub use failure::{ToolFailure, ToolFailureKind};
+pub use failure::{ToolExit, ToolFailure, ToolFailureKind};
 pub use find::{FindError, Launcher, Tool, find};
 pub use lengths::Lengths;
-pub use report::{Asked, ToolExit, ToolReport, read};
+pub use report::{ToolReport, read};
 pub use run::{Driven, Files, ToolError, drive};
 pub use version::Version;

@@ -5,78 +5,20 @@
 //! number that counted it is dropped, because a failed request is not a fast one.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use domain::anomaly::Anomaly;
-use domain::facts::Capabilities;
 use domain::failure::{FailureKind, RequestFailure};
 use domain::framework::Wire;
 use domain::metric::{Latency, Metric, Stat};
 use domain::request::RequestRecord;
 use domain::summary::{Measurement, RequestCounts, TokenCounts, TokenSource};
 
+use super::asked::Asked;
 use super::block::Block;
-use super::failure::{Ended, ToolFailure, ToolFailureKind, diagnose};
+use super::count::Count;
+use super::failure::{Ended, ToolExit, ToolFailure, ToolFailureKind, diagnose};
 use super::jsonl::Line;
-use super::lengths::Lengths;
 use super::requests::{Requests, judge};
-use super::version::Version;
-
-/// What the tool was asked for; it does not write that down.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// Length of every prompt and answer; their number is the number of requests.
-    pub lengths: Lengths,
-    /// The wire format that it spoke.
-    pub wire: Wire,
-    /// Whether the server was told to go on past an end-of-sequence token.
-    pub ignore_eos: bool,
-    /// What the server can do.
-    pub capabilities: Capabilities,
-    /// The tool's version.
-    pub version: Version,
-}
-
-impl Asked {
-    /// Number of requests.
-    pub fn requests(&self) -> u32 {
-        u32::try_from(self.lengths.output.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Whether the tool writes the server's length of a prompt, where the server gave one.
-    pub(super) fn tells_server_prompts(&self) -> bool {
-        self.version.at_least([0, 5, 21])
-    }
-
-    /// Whether every stream of this run ends with a token count that leaves a trace in the file.
-    pub(super) fn expects_usage(&self) -> bool {
-        let asked_for = self.wire == Wire::OpenaiChat;
-        asked_for && self.capabilities.reports_usage && self.tells_server_prompts()
-    }
-
-    /// Whether every answer had to have the length asked for.
-    pub(super) const fn forced(&self) -> bool {
-        self.ignore_eos && self.capabilities.forces_length
-    }
-}
-
-/// How the tool's process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ToolExit {
-    /// With this exit code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-impl fmt::Display for ToolExit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(number) => write!(f, "signal {number}"),
-        }
-    }
-}
 
 /// What the tool measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,33 +57,6 @@ pub fn read(
         Some(requests) => with_details(&told, requests, asked),
         None => without_details(&told, completed, asked),
     })
-}
-
-/// A sum that the tool tells in both of its accounts.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Count {
-    /// Requests that it takes for successes.
-    Completed,
-    /// Prompt tokens, by its own tokenizer.
-    Input,
-    /// Generated tokens.
-    Output,
-    /// Generated tokens that its own tokenizer sees in the texts.
-    Retokenized,
-}
-
-impl Count {
-    /// Key in the file and label in the block.
-    pub(super) const fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Completed => ("completed", "successful requests"),
-            Self::Input => ("total_input_tokens", "total input tokens"),
-            Self::Output => ("total_output_tokens", "total generated tokens"),
-            Self::Retokenized => {
-                ("total_output_tokens_retokenized", "total generated tokens (retokenized)")
-            }
-        }
-    }
 }
 
 /// The tool's two accounts of one run. The file is exact, the block has two decimals.

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use domain::facts::Capabilities;
+
 use super::*;
+use crate::sglang::{Lengths, Version};
 
 /// How a recorded run ended, where that was not exit code 0. The recordings do not say.
 const EXITS: [(&str, ToolExit); 18] = [

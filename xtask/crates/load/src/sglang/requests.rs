@@ -8,8 +8,8 @@ use domain::framework::Wire;
 use domain::request::{Chunk, RequestRecord};
 use domain::summary::{TokenCounts, TokenSource};
 
+use super::asked::Asked;
 use super::jsonl::Details;
-use super::report::Asked;
 
 /// A tokenizer adds a handful of special tokens at most.
 const MOST_SPECIAL_TOKENS: u32 = 8;

@@ -20,11 +20,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::asked::Asked;
 use super::command::{Invocation, Order, Refusal, invocation};
+use super::failure::ToolExit;
 use super::failure::ToolFailure;
 use super::find::Tool;
 use super::lengths::Lengths;
-use super::report::{Asked, ToolExit, ToolReport, read};
+use super::report::{ToolReport, read};
 use super::watch::{Bar, Look, Moments};
 use crate::progress::Progress;
 

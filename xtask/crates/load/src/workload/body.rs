@@ -6,7 +6,15 @@ use domain::framework::Wire;
 use domain::profile::Compat;
 
 use super::json::{self, Json};
-use super::set::Prompt;
+
+/// What a request says to the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// A text.
+    Text(String),
+    /// Token ids.
+    Ids(Vec<u32>),
+}
 
 /// What the tool's flags say about bodies.
 #[derive(Clone, Debug, PartialEq)]

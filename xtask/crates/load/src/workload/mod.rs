@@ -24,9 +24,9 @@ use domain::profile::{Dataset, Profile, PromptForm};
 use crate::arrivals::due_times;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
-pub use body::{Extra, Logprobs, NotAnObject, ToolBodies};
+pub use body::{Extra, Logprobs, NotAnObject, Prompt, ToolBodies};
 pub use json::Json;
-pub use set::{Prompt, Request, RequestSet};
+pub use set::{Request, RequestSet};
 use streams::Streams;
 
 /// A request set could not be made.

@@ -6,18 +6,9 @@ use std::time::Duration;
 use domain::framework::Wire;
 use sha2::{Digest as _, Sha256};
 
-use super::body::ToolBodies;
+use super::body::{Prompt, ToolBodies};
 use crate::answer::Delivery;
 use crate::wire::{self, Ask};
-
-/// What a request says to the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Prompt {
-    /// A text.
-    Text(String),
-    /// Token ids.
-    Ids(Vec<u32>),
-}
 
 /// One request of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,13 +11,21 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::event::EventData;
 
 use super::{Chosen, Nvml, is_not_supported};
-use crate::errors::GpuError;
 
 /// How long the driver is waited for at a time: whoever ends the watch waits no longer than this.
 const WAIT_MS: u32 = 100;
 
 /// A card that reports more errors than this in one run has said enough.
 const MOST_ERRORS: usize = 100;
+
+/// An error that a GPU reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuError {
+    /// Index of the GPU, if the driver tells.
+    pub gpu: Option<u32>,
+    /// What it was, for example `Xid 79`.
+    pub error: String,
+}
 
 /// Collects errors of these GPUs until `stop`; says through `ready` when it has begun to.
 pub(crate) fn watch(

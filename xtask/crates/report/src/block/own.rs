@@ -4,8 +4,9 @@
 
 use domain::accounting::{Accounting, FewSamples, FromDue, ServerSide, Steady};
 use domain::anomaly::{Anomaly, Lag};
+use domain::client::{ClientLag, ReadLag};
 use domain::metric::{Latency, Metric, Stat};
-use domain::summary::{ClientLag, Measurement, ReadLag};
+use domain::summary::Measurement;
 
 use super::{BlockInput, Lines, count_or_unknown};
 use crate::number::{UNKNOWN, two_decimals};

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
+use domain::client::{ClientLag, LagEffect};
 use domain::metric::{Latency, Stat};
-use domain::summary::{ClientLag, LagEffect, RequestCounts, TokenCounts, TokenSource};
+use domain::summary::{RequestCounts, TokenCounts, TokenSource};
 use domain::timestamp::Timestamp;
 
 use super::*;

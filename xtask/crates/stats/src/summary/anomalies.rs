@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::anomaly::Anomaly;
+use domain::client::ClientLag;
 use domain::failure::FailureKind;
 use domain::request::RequestRecord;
-use domain::summary::ClientLag;
 
 use super::{Observation, counted, failure};
 use crate::cache::CACHED_SHARE;

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use domain::client::LagEffect;
 use domain::metric::{Latency, Metric, Stat};
 use domain::request::RequestRecord;
-use domain::summary::LagEffect;
 
 use crate::metrics::{self, NS_PER_MS};
 use crate::samples::stat_of;

@@ -1,7 +1,7 @@
 //! How well the load generator kept up: with its schedule, and with what came.
 
+use domain::client::{ClientLag, ClockSource, ReadLag};
 use domain::request::{Chunk, RequestRecord};
-use domain::summary::{ClientLag, ClockSource, ReadLag};
 
 use super::Observation;
 use crate::metrics::NS_PER_MS;

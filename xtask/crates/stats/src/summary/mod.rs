@@ -6,9 +6,10 @@ mod lag;
 
 use std::collections::BTreeMap;
 
+use domain::client::ClientLag;
 use domain::failure::FailureKind;
 use domain::request::RequestRecord;
-use domain::summary::{ClientLag, Measurement, RequestCounts, TokenCounts, TokenSource};
+use domain::summary::{Measurement, RequestCounts, TokenCounts, TokenSource};
 
 use crate::metrics;
 

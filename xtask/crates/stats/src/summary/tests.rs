@@ -1,5 +1,6 @@
+use domain::client::ClockSource;
 use domain::failure::FailureKind;
-use domain::summary::{ClockSource, TokenSource};
+use domain::summary::TokenSource;
 
 use super::*;
 use crate::testing::{MS, completed, failed};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow};
-use domain::certificate::{Peer, PeerLoad, PeerPace};
+use domain::peers::{Peer, PeerLoad, PeerPace};
 use load::sglang::Launcher;
 use serde_json::Value;
 use stats::certificate::Reported;
