@@ -10,9 +10,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use xshell::cmd;
 
+use crate::arguments;
 use crate::parts::{self, DENY};
 use crate::repo::{Repo, cargo};
-use crate::tasks;
 use crate::test::{self, Network, Tally};
 use crate::tidy;
 
@@ -32,7 +32,7 @@ const CHECKS: [Step; 7] = [
 
 /// Runs all steps, then says how each ended, then the tally of tests and steps.
 pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
-    tasks::only("ci", arguments, &[])?;
+    arguments::only("ci", arguments, &[])?;
     let mut lines = Vec::new();
     let mut tally = Tally::default();
     for (name, check) in CHECKS {
@@ -62,7 +62,7 @@ pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
     println!("== summary\n{}", lines.join("\n"));
     let sum = plus(tally, tests);
     println!("{sum}");
-    if sum.failed == 0 { Ok(()) } else { Err(tasks::Said.into()) }
+    if sum.failed == 0 { Ok(()) } else { Err(arguments::Said.into()) }
 }
 
 fn plus(a: Tally, b: Tally) -> Tally {

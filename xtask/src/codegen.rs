@@ -8,9 +8,9 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use xshell::cmd;
 
+use crate::arguments;
 use crate::product::{self, Build};
 use crate::repo::Repo;
-use crate::tasks;
 
 /// Where a dump goes.
 enum Place {
@@ -39,7 +39,7 @@ pub(crate) const MEND: &str = "run `cargo xtask codegen` and commit the result";
 
 /// Writes every generated file, or with `--check` fails if one is stale.
 pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
-    tasks::only("codegen", arguments, &["--check"])?;
+    arguments::only("codegen", arguments, &["--check"])?;
     let stale = stale(repo)?;
     if arguments.is_empty() {
         for (path, fresh) in stale {

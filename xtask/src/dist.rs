@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
+use crate::arguments::Usage;
 use crate::parts::{self, ZIG};
 use crate::repo::Repo;
-use crate::tasks::Usage;
 
 /// The oldest glibc that it runs on, of 2018: what RHEL 8, Ubuntu 20.04 and Debian 11 have or pass.
 const OLDEST_GLIBC: u32 = 28;

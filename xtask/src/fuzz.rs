@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::arguments::Usage;
 use crate::commands;
 use crate::repo::Repo;
-use crate::tasks::Usage;
 
 /// Where targets and seeds stand.
 const FOLDER: &str = "tests/fuzz";

@@ -8,6 +8,7 @@ use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod arguments;
 mod ci;
 mod codegen;
 mod commands;
@@ -66,10 +67,10 @@ fn texts(arguments: &[OsString]) -> Result<Vec<String>, String> {
 fn outcome(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<tasks::Said>() => ExitCode::from(FAILED),
+        Err(error) if error.is::<arguments::Said>() => ExitCode::from(FAILED),
         Err(error) => {
             complain(&error);
-            ExitCode::from(if error.is::<tasks::Usage>() { USAGE } else { FAILED })
+            ExitCode::from(if error.is::<arguments::Usage>() { USAGE } else { FAILED })
         }
     }
 }

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::arguments::{self, Usage};
 use crate::commands;
 use crate::repo::Repo;
-use crate::tasks::{self, Usage};
 
 /// A registry that is slow gets this long for one command; the largest part takes half a minute
 /// from a near one.
@@ -140,7 +140,7 @@ pub(crate) const DENY: Part = Part {
 /// Installs the named parts, or the usual ones; with `--list` only says what is there.
 pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
     if arguments.first().is_some_and(|first| first == "--list") {
-        tasks::only("parts --list", &arguments[1..], &[])?;
+        arguments::only("parts --list", &arguments[1..], &[])?;
         return list(repo);
     }
     let wanted = arguments.iter().map(|name| named(name)).collect::<Result<Vec<_>, _>>()?;

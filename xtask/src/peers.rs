@@ -9,11 +9,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::arguments::Usage;
 use crate::codegen::with_region;
 use crate::parts;
 use crate::product::{self, Build};
 use crate::repo::Repo;
-use crate::tasks::Usage;
 
 /// A small tokenizer: how long a client takes to load a large one is another question.
 const TOKENIZER: &str = "tests/fixtures/bench_serving/tok_nobos";

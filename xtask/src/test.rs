@@ -12,9 +12,9 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 
+use crate::arguments::{Said, Usage};
 use crate::parts::{self, FOR_TESTS};
 use crate::repo::{Repo, cargo};
-use crate::tasks::{Said, Usage};
 
 /// How many tests passed, failed and were skipped, over all test binaries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail};
 
 use crate::repo::Repo;
-use crate::{codegen, tasks};
+use crate::{arguments, codegen};
 
 mod floors;
 mod functions;
@@ -54,7 +54,7 @@ const RULES: [Rule; 7] = [
 
 /// Prints every fault; fails if there is one.
 pub(crate) fn task(repo: &Repo, arguments: &[String]) -> Result<()> {
-    tasks::only("tidy", arguments, &[])?;
+    arguments::only("tidy", arguments, &[])?;
     check(repo)
 }
 

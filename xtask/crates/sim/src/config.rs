@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 
-use crate::engine::PrefixCache;
 use crate::fault::FaultSpec;
-use crate::fixed::Schedule;
 
 /// Every knob of the simulated server.
 ///
@@ -171,6 +169,25 @@ fn share(text: &str) -> Result<f64, String> {
 fn number(text: &str, wanted: &str, fits: impl Fn(f64) -> bool) -> Result<f64, String> {
     let number = text.parse().ok().filter(|n| fits(*n));
     number.ok_or_else(|| format!("`{text}` is not {wanted}"))
+}
+
+/// Whether computed prompts are kept for later ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PrefixCache {
+    /// They are kept, and hits skip their prefill.
+    On,
+    /// Every prompt is computed.
+    Off,
+}
+
+/// When the events of an answer are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// From the moment that the request was read to the first event.
+    pub ttft: Duration,
+    /// From one event to the next. Without a gap, events go out as fast as the socket takes them,
+    /// many in one write.
+    pub gap: Duration,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use domain::timestamp::Timestamp;
 use serde_json::json;
 
 use crate::app::App;
+use crate::config::PrefixCache;
 use crate::engine::{Busy, Finish, Job};
 use crate::gpu;
 use crate::http::{Request, Response};
@@ -181,7 +182,7 @@ fn server_info(app: &App) -> serde_json::Value {
         "max_total_num_tokens": config.kv_tokens,
         "max_running_requests": config.max_running,
         "chunked_prefill_size": config.prefill_chunk_tokens,
-        "disable_radix_cache": config.prefix_cache == crate::engine::PrefixCache::Off,
+        "disable_radix_cache": config.prefix_cache == PrefixCache::Off,
         "prefill_tokens_per_s": config.prefill_tokens_per_s,
         "step_base_ms": config.step_base_ms,
         "step_per_seq_ms": config.step_per_seq_ms,

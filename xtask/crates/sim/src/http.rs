@@ -255,6 +255,29 @@ impl Response {
     }
 }
 
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may come.
+    KeepOpen,
+    /// It ends in good order.
+    Close,
+    /// It is reset.
+    Reset,
+}
+
+/// Writes a whole answer.
+pub(crate) async fn respond(
+    connection: &mut Connection,
+    response: &Response,
+    close: bool,
+) -> After {
+    match connection.write(&response.bytes(close)).await {
+        Ok(()) => After::KeepOpen,
+        Err(_) => After::Close,
+    }
+}
+
 /// The head of a streamed answer.
 pub(crate) fn stream_head(content_type: &str, close: bool) -> Vec<u8> {
     head(200, content_type, "cache-control: no-cache\r\ntransfer-encoding: chunked\r\n", close)

@@ -20,6 +20,7 @@ pub mod fixed;
 #[doc(hidden)]
 pub mod fuzz;
 mod generate;
+mod generation;
 mod gpu;
 mod http;
 mod process;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::http::{Connection, NoRequest, Request, Response};
+use crate::http::{After, Connection, NoRequest, Request, respond};
 use crate::wire::Dialect;
 use crate::{control, generate};
 
@@ -18,17 +18,6 @@ use crate::{control, generate};
 const MAX_CONNECTIONS: usize = 8192;
 /// Pause after a failed accept, for example when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// What becomes of a connection after an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// The next request may come.
-    KeepOpen,
-    /// It ends in good order.
-    Close,
-    /// It is reset.
-    Reset,
-}
 
 /// The server ended by the fault `crash`.
 #[derive(Debug, thiserror::Error)]
@@ -121,16 +110,4 @@ async fn answer(app: &App, connection: &mut Connection, request: &Request) -> Af
         None => control::answer(app, request).await,
     };
     respond(connection, &response, request.wants_close()).await
-}
-
-/// Writes a whole answer.
-pub(crate) async fn respond(
-    connection: &mut Connection,
-    response: &Response,
-    close: bool,
-) -> After {
-    match connection.write(&response.bytes(close)).await {
-        Ok(()) => After::KeepOpen,
-        Err(_) => After::Close,
-    }
 }

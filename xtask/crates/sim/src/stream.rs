@@ -9,9 +9,8 @@ use crate::control;
 use crate::driver::Ticket;
 use crate::engine::{Finish, Made};
 use crate::fault::{Fault, Middle, Strike};
-use crate::generate::{Generation, Stall, stall};
-use crate::http::{Connection, LAST_CHUNK, chunk, stream_head};
-use crate::server::After;
+use crate::generation::{Generation, Stall, stall};
+use crate::http::{After, Connection, LAST_CHUNK, chunk, stream_head};
 use crate::tokens;
 use crate::wire::Progress;
 

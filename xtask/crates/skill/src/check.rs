@@ -7,70 +7,19 @@ use domain::profile::Profile;
 use domain::units::Span;
 
 use crate::decode::Decoded;
-use crate::document::{self, Path, Segment};
+use crate::document::Segment;
 use crate::expand::AnnounceField;
 use crate::fault::Fault;
+use crate::reporter::{Reporter, below, item, item_of, key};
 use crate::runner::{Judge, Measure, ReportField};
-use crate::skill::{Scope, Skill};
+use crate::scope::Scope;
+use crate::skill::Skill;
 use crate::step::{List, Step};
 use crate::suggest;
 use crate::template::{Piece, pieces};
 
 /// Longest profile name, in characters: it becomes part of file names.
 const MAX_NAME: usize = 64;
-
-/// Collects the faults of one file, at the places of the values concerned.
-pub(crate) struct Reporter<'a, T = Skill> {
-    file: &'a str,
-    decoded: &'a Decoded<T>,
-    faults: &'a mut Vec<Fault>,
-}
-
-impl<'a, T> Reporter<'a, T> {
-    pub(crate) fn new(file: &'a str, decoded: &'a Decoded<T>, faults: &'a mut Vec<Fault>) -> Self {
-        Self { file, decoded, faults }
-    }
-
-    /// Whether the value at a path is what the file says, not a stand-in.
-    fn is_sound(&self, path: &[Segment]) -> bool {
-        self.decoded.is_sound(path)
-    }
-
-    /// Reports a fault at a path, unless a stand-in stands there: then it was reported already.
-    pub(crate) fn report(&mut self, path: &[Segment], message: String, hint: Option<String>) {
-        if self.is_sound(path) {
-            let mark = self.decoded.tree.mark_of(path);
-            self.faults.push(document::at(self.file, mark, message).hinted(hint));
-        }
-    }
-}
-
-/// The path of a top-level key.
-pub(crate) fn key(name: &str) -> Path {
-    vec![Segment::Key(name.to_owned())]
-}
-
-/// The path of an item of a top-level list.
-pub(crate) fn item(list: &str, index: usize) -> Path {
-    vec![Segment::Key(list.to_owned()), Segment::Item(index)]
-}
-
-pub(crate) fn below(path: &[Segment], name: &str) -> Path {
-    path.iter().cloned().chain(key(name)).collect()
-}
-
-pub(crate) fn item_of(path: &[Segment], index: usize) -> Path {
-    path.iter().cloned().chain([Segment::Item(index)]).collect()
-}
-
-/// The steps of a list.
-pub(crate) fn steps_of(skill: &Skill, list: List) -> &[Step] {
-    match list {
-        List::Steps => &skill.steps,
-        List::Finally => &skill.finally,
-        List::Conclude => &skill.conclude,
-    }
-}
 
 /// Checks one skill by itself.
 pub(crate) fn skill(decoded: &Decoded, to: &mut Reporter<'_>) {
@@ -84,7 +33,7 @@ pub(crate) fn skill(decoded: &Decoded, to: &mut Reporter<'_>) {
     if let Some(announce) = &skill.announce {
         template(announce, &key("announce"), &announce_fields, to);
     }
-    let has_steps = List::ALL.into_iter().any(|list| !steps_of(skill, list).is_empty());
+    let has_steps = List::ALL.into_iter().any(|list| !skill.listed(list).is_empty());
     if !has_steps && decoded.has_all_steps() {
         let hint = Some("add `steps:` with a step below it".to_owned());
         to.report(&[], "the skill has no steps".to_owned(), hint);
@@ -92,7 +41,7 @@ pub(crate) fn skill(decoded: &Decoded, to: &mut Reporter<'_>) {
     requires(skill, to);
     for list in List::ALL {
         placement(decoded, list, to);
-        for (index, step) in steps_of(skill, list).iter().enumerate() {
+        for (index, step) in skill.listed(list).iter().enumerate() {
             let parameters = below(&item(list.key(), index), step.kind());
             if let Some(announce) = step.announce() {
                 template(announce, &below(&parameters, "announce"), &announce_fields, to);
@@ -123,7 +72,7 @@ fn placement(decoded: &Decoded, list: List, to: &mut Reporter<'_>) {
     let skill = &decoded.content;
     let scope_is_known = decoded.is_sound(&key("scope"));
     let mut seen = BTreeSet::new();
-    for (index, step) in steps_of(skill, list).iter().enumerate() {
+    for (index, step) in skill.listed(list).iter().enumerate() {
         let (path, kind, home) = (item(list.key(), index), step.kind(), step.home());
         if home.list != list {
             let message = format!("step `{kind}` cannot stand in `{}`", list.key());
@@ -315,7 +264,7 @@ pub(crate) fn kinds_across<'a>(
         let skill = &decoded.content;
         for list in List::ALL {
             let scope = (list != List::Conclude).then_some(skill.scope);
-            for (index, step) in steps_of(skill, list).iter().enumerate() {
+            for (index, step) in skill.listed(list).iter().enumerate() {
                 let owner = *first.entry((list, scope, step.kind())).or_insert(file);
                 if owner != file {
                     let message = format!("step `{}` stands in `{owner}` already", step.kind());

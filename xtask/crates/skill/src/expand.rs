@@ -7,8 +7,9 @@ use domain::target::Target;
 use crate::experiment::{self, Ends, Experiment};
 use crate::graph::Graph;
 use crate::plan::{Need, Phase, Place, Plan, PlannedRun, PlannedSkill, PlannedStep};
-use crate::resolve::Request;
-use crate::skill::{Scope, Skill, SkillId};
+use crate::request::Request;
+use crate::scope::Scope;
+use crate::skill::{Skill, SkillId};
 use crate::step::{FactName, Step};
 use crate::template;
 

@@ -17,11 +17,11 @@ use domain::units::Span;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::check::Reporter;
 use crate::decode::{Document, decode};
 use crate::document::Form;
 use crate::fault::Faults;
-use crate::resolve::Source;
+use crate::reporter::Reporter;
+use crate::request::Source;
 
 /// The plan of a fleet, as the file has it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

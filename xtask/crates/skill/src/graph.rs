@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::check::{Reporter, item, key, steps_of};
 use crate::decode::Decoded;
 use crate::fault::Fault;
-use crate::skill::{Scope, Skill, SkillId};
+use crate::reporter::{Reporter, item, key};
+use crate::scope::Scope;
+use crate::skill::{Skill, SkillId};
 use crate::step::{FactName, List, Step};
 use crate::suggest;
 
@@ -157,7 +158,7 @@ impl<'a> Graph<'a> {
             let mut proved = theirs;
             for list in List::ALL {
                 let mut to = Reporter::new(file, decoded, faults);
-                for (index, step) in steps_of(skill, list).iter().enumerate() {
+                for (index, step) in skill.listed(list).iter().enumerate() {
                     let unproved = |fact: &&FactName| !proved.contains(*fact);
                     let is_home =
                         step.home().list == list && step.home().scopes.contains(&skill.scope);

@@ -17,9 +17,12 @@ pub mod fleet;
 mod graph;
 pub mod health;
 pub mod plan;
+mod reporter;
+pub mod request;
 pub mod resolve;
 pub mod runner;
 mod schema;
+pub mod scope;
 pub mod setup;
 pub mod skill;
 pub mod step;
@@ -29,9 +32,11 @@ pub mod template;
 pub use experiment::{Ends, Experiment, Restart};
 pub use fault::{Fault, Faults};
 pub use plan::{Need, Phase, Place, Plan, PlannedRun, PlannedSkill, PlannedStep};
-pub use resolve::{Request, Source, check, resolve, skills};
+pub use request::{Request, Source};
+pub use resolve::{check, resolve, skills};
 pub use schema::schema;
-pub use skill::{Scope, Skill, SkillId};
+pub use scope::Scope;
+pub use skill::{Skill, SkillId};
 pub use step::{FactName, Step};
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::experiment::Experiment;
-use crate::skill::{Scope, SkillId};
+use crate::scope::Scope;
+use crate::skill::SkillId;
 use crate::step::{FactName, Step};
 
 /// Position of a run in [`Plan::runs`].

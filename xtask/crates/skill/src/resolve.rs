@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::framework::{EngineChoice, Framework};
+use domain::framework::Framework;
 use domain::profile::{Dataset, LoadOverrides, Profile};
-use domain::target::Target;
-use serde::{Deserialize, Serialize};
 
-use crate::check::{self, Reporter, item};
+use crate::check::{self};
 use crate::decode::decode;
 use crate::expand;
-use crate::experiment::{Experiment, Restart};
+use crate::experiment::Restart;
 use crate::fault::{Fault, Faults};
 use crate::graph::{Graph, Read};
 use crate::plan::Plan;
-use crate::skill::{Scope, Skill};
+use crate::reporter::{Reporter, item, key};
+use crate::request::{Request, Source};
+use crate::scope::Scope;
+use crate::skill::Skill;
 use crate::step::Step;
 use crate::suggest;
 
@@ -26,39 +27,6 @@ const MAX_PROMPTS: u32 = 1_000_000;
 
 /// Most skill files that are read at once; three are usual.
 pub const MAX_SKILLS: usize = 100;
-
-/// The text of a skill file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Its path, as it is to be shown in faults.
-    pub path: String,
-    /// What stands in it.
-    pub text: String,
-}
-
-/// What is asked for: everything that a plan is made from.
-///
-/// The journal stores it, and resuming resolves it again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    /// The skills to do, in any order; all of them are done.
-    pub skills: Vec<Source>,
-    /// The frameworks to measure, in order.
-    pub targets: Vec<Target>,
-    /// Names of the load profiles, in order; empty only where no skill has scope `run`.
-    pub profiles: Vec<String>,
-    /// How often each profile is run, from 1.
-    pub runs: u32,
-    /// Who makes the load.
-    pub engine: EngineChoice,
-    /// What the command line changes in every profile.
-    pub overrides: LoadOverrides,
-    /// If the two targets are to be measured in turns: how.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub experiment: Option<Experiment>,
-}
 
 /// Makes the plan of a session.
 ///
@@ -129,7 +97,7 @@ fn together(graph: &Graph<'_>, faults: &mut Vec<Fault>) {
     let mut first: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     for (file, decoded) in graph.skills() {
         for (index, profile) in decoded.content.profiles.iter().enumerate() {
-            let path = [item("profiles", index), check::key("name")].concat();
+            let path = [item("profiles", index), key("name")].concat();
             if !decoded.is_sound(&path) {
                 continue;
             }
@@ -309,8 +277,7 @@ fn targets(request: &Request, graph: &Graph<'_>, faults: &mut Vec<Fault>) {
     for (file, decoded) in graph.skills() {
         for (index, step) in decoded.content.steps.iter().enumerate() {
             let Step::Measure(measure) = step else { continue };
-            let path =
-                [item("steps", index), check::key(step.kind()), check::key("backends")].concat();
+            let path = [item("steps", index), key(step.kind()), key("backends")].concat();
             for framework in chosen.iter().filter(|one| !measure.backends.contains_key(one)) {
                 let message = format!("`backends` says no backend for framework `{framework}`");
                 let hint =

@@ -6,7 +6,8 @@ use domain::profile::Profile;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::step::Step;
+use crate::scope::Scope;
+use crate::step::{List, Step};
 
 /// The name of a skill: lowercase words joined by hyphens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,30 +63,6 @@ impl JsonSchema for SkillId {
             "description": "name of a skill: lowercase words joined by hyphens",
             "type": "string",
             "pattern": Self::PATTERN,
-        })
-    }
-}
-
-/// How often a skill's steps are done. Ordered from the widest to the narrowest.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scope {
-    /// Once a session.
-    Session,
-    /// Once for each framework that is measured.
-    Target,
-    /// Once for each repeat of each profile.
-    Run,
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Session => "session",
-            Self::Target => "target",
-            Self::Run => "run",
         })
     }
 }
@@ -160,4 +137,15 @@ pub struct Skill {
     /// Load profiles that can be chosen by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<Profile>,
+}
+
+impl Skill {
+    /// The steps of a list.
+    pub(crate) fn listed(&self, list: List) -> &[Step] {
+        match list {
+            List::Steps => &self.steps,
+            List::Finally => &self.finally,
+            List::Conclude => &self.conclude,
+        }
+    }
 }

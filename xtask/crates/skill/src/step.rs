@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::CheckGpu;
 use crate::runner::{AfterRun, BeforeRun, Compare, Judge, Measure, WriteReports};
+use crate::scope::Scope;
 use crate::setup::{Launch, Stop, Verify};
-use crate::skill::Scope;
 
 /// A fact's name in skills and journals.
 #[derive(

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use super::rng::mix;
+use crate::config::PrefixCache;
 
 /// Tokens in a block of the prefix cache.
 pub const BLOCK_TOKENS: u32 = 16;
@@ -23,15 +24,6 @@ pub fn block_hashes(prompt: &[u32]) -> Vec<BlockHash> {
         Some(*before)
     });
     chain.collect()
-}
-
-/// Whether computed prompts are kept for later ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum PrefixCache {
-    /// They are kept, and hits skip their prefill.
-    On,
-    /// Every prompt is computed.
-    Off,
 }
 
 /// A block in the cache.

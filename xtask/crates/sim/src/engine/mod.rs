@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 pub use cost::{CostModel, Work};
-pub use kv::{BLOCK_TOKENS, KvCache, Lease, PrefixCache};
+pub use kv::{BLOCK_TOKENS, KvCache, Lease};
 
 use crate::config::Config;
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::PrefixCache;
 
 fn job(first: u32, prompt: u32, output_tokens: u32) -> Job {
     let prompt = (0..prompt).map(|i| first * 100_000 + i).collect();

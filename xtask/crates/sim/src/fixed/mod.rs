@@ -16,22 +16,12 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::app::App;
 use crate::config::Config;
-
-/// When the events of an answer are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// From the moment that the request was read to the first event.
-    pub ttft: Duration,
-    /// From one event to the next. Without a gap, events go out as fast as the socket takes them,
-    /// many in one write.
-    pub gap: Duration,
-}
+pub use crate::config::Schedule;
 
 /// Starts a truth server on a free port of 127.0.0.1, on a thread of its own.
 ///

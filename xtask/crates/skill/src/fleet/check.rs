@@ -7,8 +7,9 @@ use domain::framework::Framework;
 use domain::units::Span;
 
 use super::{FleetPlan, Selector};
-use crate::check::{Reporter, below, item, item_of, key, names_a_file};
+use crate::check::names_a_file;
 use crate::document::Segment;
+use crate::reporter::{Reporter, below, item, item_of, key};
 use crate::suggest;
 
 /// Version of the format.
