@@ -12,7 +12,7 @@ pub enum Exit {
     Inconclusive = 2,
     /// No baseline under `--require-baseline`, or results that cannot be compared.
     Incomparable = 3,
-    /// Could not measure: unhealthy GPU, server failed, requests failed, client invalid.
+    /// Could not measure: unhealthy GPU, server failed, requests failed, or client invalid.
     NotMeasured = 4,
     /// The command line or a skill file is wrong; nothing was touched.
     Usage = 64,
@@ -54,7 +54,7 @@ impl Exit {
             Self::Inconclusive => "inconclusive under `--strict`",
             Self::Incomparable => "baseline missing under `--require-baseline`, or incomparable",
             Self::NotMeasured => {
-                "could not measure: unhealthy GPU, server failed, requests failed, client invalid"
+                "could not measure: unhealthy GPU, server failed, requests failed, or client invalid"
             }
             Self::Usage => "the command line or a skill file is wrong; nothing was touched",
             Self::Bug => "a bug in servegate",
