@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use crate::world::{World, event};
+use crate::world::{World, ended, event};
 
 /// Faults of single requests: the server starts and verifies, then every third request meets the
 /// fault. The rest of the load must not hide it.
@@ -180,6 +182,30 @@ fn every_fault_has_its_named_outcome_and_none_is_faster() {
         not_faster(fault, &outcome);
     }
     insta::assert_snapshot!(table);
+}
+
+#[test]
+fn a_port_that_somebody_took_before_the_server_did_ends_the_session_with_exit_code_4() {
+    let world = World::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let lingers = world.path().join("lingers.sh");
+    fs::write(&lingers, "#!/bin/sh\nexec sleep 300\n").unwrap();
+    fs::set_permissions(&lingers, fs::Permissions::from_mode(0o755)).unwrap();
+    let port = free.port().to_string();
+    let executable = lingers.to_str().unwrap();
+    let args = ["bench", "--framework", "sim", "--executable", executable, "--port", &port];
+    let session = world.start(world.command(&args));
+    world.wait_for("the start", |journal| journal.iter().any(|one| event(one) == "server-started"));
+    let _stranger = TcpListener::bind(free).unwrap();
+    let ended = ended(session).expect(4);
+    let own = std::process::id();
+    for said in [
+        format!("port {port} is held by process {own} (`"),
+        "(hint: start again without `--port`, so that a free one is chosen)".to_owned(),
+        "sim/stop: nothing of the server is left".to_owned(),
+    ] {
+        assert!(ended.stderr.contains(&said), "{said}: {}", ended.transcript());
+    }
 }
 
 /// The readiness ladder and the warm-up send fewer requests than are let through at first.

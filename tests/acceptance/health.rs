@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::world::{TINY, World, event};
+use crate::world::{Ended, TINY, World, event};
 
 fn scripted(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/fixtures/gpu");
@@ -39,7 +39,8 @@ fn an_unhealthy_gpu_means_that_nothing_is_launched() {
     let failed: Vec<_> = journal.iter().filter(|entry| event(entry) == "step-failed").collect();
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0]["failure"]["class"], "unhealthy");
-    assert!(failed[0]["failure"]["message"].as_str().unwrap().contains("not fit to measure on"));
+    let failed = ended.stderr.lines().find(|line| line.contains("FAILED")).unwrap();
+    insta::assert_snapshot!(failed, @"sim/check-gpu: FAILED: the health check failed: GPU 0 is not fit to measure on: held by processes of others: 4242 `/usr/bin/python3 -m vllm.entrypoints.openai.api_server --model demo` with 70000 MiB, 4243 (not visible from here) with 120 MiB (1 more check failed) (hint: end these processes, or choose another GPU)");
 }
 
 #[test]
@@ -53,26 +54,47 @@ fn a_healthy_scripted_gpu_is_measured_on_and_its_vram_reported() {
     assert!(!ended.stdout.contains("- VRAM Peak: n/a"), "{}", ended.stdout);
 }
 
+/// `health` on a scripted GPU.
+fn look(world: &World, script: &str, args: &[&str]) -> Ended {
+    let script = scripted(script);
+    world.run(&[&["health", "--device", "gpu", "--gpu-source", &script], args].concat())
+}
+
 #[test]
-fn a_holder_is_named_is_waited_for_and_is_gone_and_an_invisible_one_is_said_to_be() {
+fn what_was_recorded_on_an_h100_is_judged_as_it_was_there() {
     let world = World::new();
-    let look = |args: &[&str], script: &str| {
-        let script = scripted(script);
-        let common = ["health", "--device", "gpu", "--gpu-source", &script];
-        world.run(&[&common, args].concat())
-    };
-    let held = look(&[], "holder-leaves").expect(4);
-    let named = "held by processes of others: 4711 `python3 hold.py 4096` with 4464 MiB";
-    assert!(held.stdout.contains(named), "{}", held.transcript());
-    let invisible = look(&[], "invisible-holder").expect(4);
-    let said = "processes outside of this PID namespace cannot be seen from here";
-    assert!(invisible.stdout.contains(said), "{}", invisible.transcript());
-    look(&["--gpus", "0"], "h100-recorded").expect(0);
-    let missing = look(&["--gpus", "1"], "h100-recorded").expect(4);
-    assert!(missing.stderr.contains("there is no GPU `1`"), "{}", missing.transcript());
-    // `bench` looks again.
+    let idle = look(&world, "h100-recorded", &[]).expect(0);
+    insta::assert_snapshot!(idle.stdout);
+    let held = look(&world, "holder-leaves", &[]).expect(4);
+    let invisible = look(&world, "invisible-holder", &[]).expect(4);
+    for (ended, said) in [
+        (&held, "held by processes of others: 859 `python3 hold.py 4096 18` with 4614 MiB\n"),
+        (&held, "→ End these processes, or choose another GPU.\n"),
+        (&held, "fatal  GPU 0   vram_used: 4623 MiB of VRAM in use, at most 1631 MiB allowed\n"),
+        (&invisible, "ghost_vram: 4623 MiB of VRAM in use by no visible process, "),
+        (&invisible, "processes outside of this PID namespace cannot be seen from here\n"),
+        (&invisible, "from the host, or start the container with `--pid=host`.\n"),
+    ] {
+        assert!(ended.stdout.contains(said), "{said}: {}", ended.transcript());
+    }
+    let gone = look(&world, "holder-gone", &[]).expect(0);
+    assert!(gone.stdout.ends_with("fit to measure on\n"), "{}", gone.transcript());
+    assert!(!gone.stdout.contains("fatal "), "{}", gone.transcript());
+}
+
+#[test]
+fn a_holder_that_leaves_is_waited_for() {
+    let world = World::new();
     let script = scripted("holder-leaves");
     world.run(&[&["bench", "--device", "gpu", "--gpu-source", &script], TINY].concat()).expect(0);
+}
+
+#[test]
+fn a_gpu_is_chosen_by_its_index_and_a_missing_one_is_an_error() {
+    let world = World::new();
+    look(&world, "h100-recorded", &["--gpus", "0"]).expect(0);
+    let missing = look(&world, "h100-recorded", &["--gpus", "1"]).expect(4);
+    assert!(missing.stderr.contains("there is no GPU `1`"), "{}", missing.transcript());
 }
 
 #[test]

@@ -225,6 +225,10 @@ fn set_variables(names: &[String]) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::{Child, Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -253,6 +257,65 @@ mod tests {
         assert_eq!(governor(cpus.path()), Reading::Known("performance".to_owned()));
         set("cpu1", "powersave\n");
         assert_eq!(governor(cpus.path()), Reading::Known("performance, powersave".to_owned()));
+    }
+
+    /// A program of this name, which ends with its input.
+    fn program(folder: &Path, name: &str) -> Child {
+        let path = folder.join(name);
+        fs::write(&path, "#!/bin/sh\necho here\nread -r end\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut child =
+            Command::new(path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "here\n");
+        child
+    }
+
+    fn end(mut child: Child) {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn switches_are_counted_and_what_manages_them_is_found() {
+        let devices = tempfile::tempdir().unwrap();
+        assert_eq!(fabric(devices.path()), Reading::NotSupported);
+        for name in ["nvidia0", "nvidiactl", "nvidia-nvswitchctl", "nvidia-nvswitch"] {
+            fs::write(devices.path().join(name), "").unwrap();
+        }
+        assert_eq!(fabric(devices.path()), Reading::NotSupported);
+        for name in ["nvidia-nvswitch0", "nvidia-nvswitch11"] {
+            fs::write(devices.path().join(name), "").unwrap();
+        }
+        // A host with real switches has a manager of its own.
+        if process::named("nv-fabricmanage").is_empty() {
+            match (fabric(devices.path()), own_pid_namespace()) {
+                (Reading::Unreadable(_), Reading::Known(true)) => {}
+                (told, _) => assert_eq!(told, known_fabric(false)),
+            }
+        }
+        let manager = program(devices.path(), "nv-fabricmanager");
+        let told = fabric(devices.path());
+        end(manager);
+        assert_eq!(told, known_fabric(true));
+        assert!(matches!(fabric(&devices.path().join("none")), Reading::Unreadable(_)));
+    }
+
+    fn known_fabric(manager_runs: bool) -> Reading<Fabric> {
+        Reading::Known(Fabric { switches: 2, manager_runs })
+    }
+
+    #[test]
+    fn a_multi_process_service_that_runs_is_found_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = program(folder.path(), "nvidia-cuda-mps-control");
+        let pid = service.id();
+        let told = mps();
+        end(service);
+        let found = told.iter().find(|process| process.pid == pid).expect("it runs");
+        assert!(found.command.as_ref().unwrap().contains("nvidia-cuda-mps-control"));
+        assert!(mps().iter().all(|process| process.pid != pid));
     }
 
     #[test]

@@ -125,7 +125,7 @@ pub fn judgement(judgement: &Judgement) -> String {
 /// Whose failure it is, in words.
 const fn class(class: FailureClass) -> &'static str {
     match class {
-        FailureClass::Unhealthy => "the machine is not fit to measure on",
+        FailureClass::Unhealthy => "the health check failed",
         FailureClass::Server => "the server failed",
         FailureClass::Requests => "requests failed",
         FailureClass::Client => "the load generator failed",

@@ -77,9 +77,12 @@ impl Unfit {
         self.findings.iter().filter(|finding| finding.severity == Severity::Fatal)
     }
 
-    /// What to do about the first of them.
+    /// What to do about the first of them: its advice, which is a sentence, as a hint.
     pub fn hint(&self) -> Option<String> {
-        self.fatal().next().map(|finding| finding.advice.clone())
+        let advice = &self.fatal().next()?.advice;
+        let advice = advice.strip_suffix('.').unwrap_or(advice);
+        let (first, rest) = advice.split_at_checked(1)?;
+        Some(format!("{}{rest}", first.to_ascii_lowercase()))
     }
 
     /// Whether everything that forbids measuring may pass by itself, so that looking again within
@@ -115,7 +118,8 @@ impl fmt::Display for Unfit {
         write!(f, " is not fit to measure on: {}", first.message)?;
         match fatal.count() {
             0 => Ok(()),
-            more => write!(f, " (and {more} more)"),
+            1 => f.write_str(" (1 more check failed)"),
+            more => write!(f, " ({more} more checks failed)"),
         }
     }
 }

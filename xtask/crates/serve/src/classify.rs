@@ -6,6 +6,7 @@
 use domain::anomaly::Anomaly;
 
 use crate::log::cut;
+use crate::port;
 
 /// A line of the log that explains a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,12 @@ pub struct LogCause {
 }
 
 impl LogCause {
+    fn of(class: LogClass, line: &str) -> Self {
+        // Typer frames what it says.
+        let line = line.trim_matches(|next: char| next == '│' || next.is_whitespace());
+        Self { class, line: cut(line) }
+    }
+
     /// What to do, in one sentence.
     pub const fn advice(&self) -> &'static str {
         self.class.advice()
@@ -115,7 +122,7 @@ impl LogClass {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::OutOfMemory => "lower `memory_share` or `context_tokens`, or use a smaller model",
-            Self::PortInUse => "leave out `--port`, so that a free one is chosen",
+            Self::PortInUse => port::ADVICE,
             Self::VramBusy => "end what else uses the GPU, or lower `memory_share`",
             Self::KvCacheTooSmall => {
                 "raise `memory_share` or `kv_cache_tokens`, or lower `context_tokens`"
@@ -145,13 +152,15 @@ impl LogClass {
                 "port is already in use",
                 "failed to bind socket",
                 "couldn't bind http server socket",
+                "is used by a process already",
             ],
             Self::VramBusy => {
                 &["less than desired gpu memory util", "memory capacity is unbalanced"]
             }
             Self::KvCacheTooSmall => &[
                 "no available memory for the cache blocks",
-                "not enough memory",
+                "no gpu memory for the kv cache",
+                "increase --mem-fraction-static",
                 // One request of the full context finds no room in it.
                 "to serve at least one request with the model",
                 "larger than the available kv cache memory",
@@ -221,14 +230,17 @@ const MODEL_MISSING: [&str; 14] = [
     "failed to open gguf file",
 ];
 
-/// Texts that say that the framework does not know an argument.
-const ARGUMENTS: [&str; 6] = [
+/// Texts that say that the framework does not know an argument, of parsers that print no usage
+/// before them: of llama.cpp, Typer, Cobra (Ollama) and clap (the simulated server).
+const ARGUMENTS: [&str; 8] = [
     "unrecognized arguments",
     "error: invalid argument",
-    "error: argument -",
-    "error: ambiguous option",
-    "error: the following arguments are required",
+    "error while handling argument",
     "no such option",
+    "invalid value for '-",
+    "unknown flag: ",
+    "error: unexpected argument",
+    "error: invalid value '",
 ];
 
 /// `… sm_120 is not compatible …`: torch's word for a GPU that it was not built for.
@@ -243,17 +255,104 @@ fn names_unknown_architecture(line: &str) -> bool {
 /// above.
 const SEE_ABOVE: &str = "see root cause above";
 
-/// The first line that explains a failure: from the top, or where vLLM points up, the nearest one
-/// above. A line that its writer calls a warning explains one only where no other does.
+/// The line that explains a failure.
+///
+/// It is the first one that is known; where vLLM points up, the nearest one above. If a Python
+/// exception made others, it is the last one of them, which the program ended with. A line that
+/// its writer calls a warning explains a failure only where no other does.
 pub(crate) fn classify(log: &str) -> Option<LogCause> {
-    let lines: Vec<&str> = log.lines().collect();
+    let told = refused_arguments(log).map(|line| LogCause::of(LogClass::Arguments, line));
+    told.or_else(|| explained(&log.lines().filter(|line| !is_detail(line)).collect::<Vec<_>>()))
+}
+
+fn explained(lines: &[&str]) -> Option<LogCause> {
     let pointer = lines.iter().position(|line| line.to_ascii_lowercase().contains(SEE_ABOVE));
     let grave = |line: &&&str| !is_warning(line);
     let above =
         pointer.and_then(|at| lines[..at].iter().rev().filter(grave).find_map(|line| cause(line)));
-    let first = || lines.iter().filter(grave).find_map(|line| cause(line));
+    let first = || {
+        let mut known = lines.iter().enumerate().filter(|(_, line)| grave(line));
+        let (at, first) = known.find_map(|(at, line)| Some((at, cause(line)?)))?;
+        Some(last_of_chain(&lines[at..]).unwrap_or(first))
+    };
     above.or_else(first).or_else(|| lines.iter().find_map(|line| cause(line)))
 }
+
+/// What Python writes between an exception and one that was raised because of it, in lower case.
+const LINKS: [&str; 2] = [
+    "the above exception was the direct cause of the following exception",
+    "during handling of the above exception, another exception occurred",
+];
+
+/// The last exception that is known among those that came of the one at the start of `lines`.
+fn last_of_chain(lines: &[&str]) -> Option<LogCause> {
+    let begins = |line: &&str| line.contains("Traceback (most recent call last)");
+    let links = |line: &&str| {
+        let lower = line.to_ascii_lowercase();
+        LINKS.iter().any(|text| lower.contains(text))
+    };
+    let mut parts = lines.split(begins);
+    let (mut part, mut last) = (parts.next()?, None);
+    while part.iter().any(links)
+        && let Some(next) = parts.next()
+    {
+        part = next;
+        last = part.iter().find_map(|line| cause(line)).or(last);
+    }
+    last
+}
+
+/// The last word of Python's argument parser: the line behind its usage text, which names every
+/// argument there is and so nearly every trouble.
+fn refused_arguments(log: &str) -> Option<&str> {
+    let mut lines = log.lines().skip_while(|line| !is_usage(line)).skip(1);
+    lines.find(|line| !is_detail(line)).filter(|line| line.contains(": error: "))
+}
+
+fn is_usage(line: &str) -> bool {
+    said(line).get(..6).is_some_and(|word| word.eq_ignore_ascii_case("usage:"))
+}
+
+/// Whether a line is no word of its own: source code in a traceback, and a usage text.
+fn is_detail(line: &str) -> bool {
+    let said = said(line);
+    let text = said.trim_start();
+    let is_source = SOURCE_INDENT <= said.len() - text.len() || text.starts_with("File \"");
+    // Typer frames its tracebacks, and its numbered lines of source once more.
+    is_source || is_usage(line) || 2 < line.matches('│').count()
+}
+
+/// Columns by which Python indents the source code in a traceback. Its usage texts are indented
+/// more; what a message goes on with is less.
+const SOURCE_INDENT: usize = 4;
+
+/// What stands in a line behind what its logger put first (process, level, time, place), with the
+/// indentation that it has there.
+fn said(line: &str) -> &str {
+    let mut rest = line;
+    while let Some(behind) = behind_mark(rest) {
+        rest = behind;
+    }
+    rest
+}
+
+fn behind_mark(line: &str) -> Option<&str> {
+    let end = match line.chars().next()? {
+        '(' => line.find(')')? + 1,
+        '[' => line.find(']')? + 1,
+        _ => line.find(' ')?,
+    };
+    let (mark, behind) = line.split_at(end);
+    let is_time = !mark.is_empty()
+        && mark.chars().all(|next| next.is_ascii_digit() || matches!(next, '-' | ':' | '.'));
+    let is_mark = is_time || mark.ends_with([')', ']']) || LEVELS.contains(&mark);
+    // `[rank0]: ` is torch's.
+    let behind = behind.strip_prefix(':').unwrap_or(behind);
+    behind.strip_prefix(' ').filter(|_| is_mark)
+}
+
+/// Levels as the frameworks write them.
+const LEVELS: [&str; 6] = ["DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"];
 
 /// Texts, in lower case, with which an engine says that it has failed, while the front end that
 /// started it may live on for a while, or for ever.
@@ -275,8 +374,11 @@ pub(crate) fn doom(log: &str) -> Option<String> {
     log.lines().find(is_last).map(|line| cut(line.trim()))
 }
 
-/// Whether a line's writer calls it a warning or less.
+/// Whether a line's writer calls it a warning or less. SGLang writes no levels.
 fn is_warning(line: &str) -> bool {
+    if said(line).starts_with("Ignore import error") {
+        return true;
+    }
     // Levels stand near the front: behind a time, a process id or the name of a component.
     let front: String = line.chars().take(LEVEL_WITHIN).collect();
     let mut words = front.split(|next: char| !next.is_ascii_alphabetic());
@@ -292,7 +394,7 @@ fn cause(line: &str) -> Option<LogCause> {
         return None;
     }
     let class = LogClass::ALL.into_iter().find(|class| class.is_told_by(&lower))?;
-    Some(LogCause { class, line: cut(line.trim()) })
+    Some(LogCause::of(class, line))
 }
 
 /// Servers print their whole configuration, which names nearly every trouble there is.
@@ -305,7 +407,7 @@ mod tests {
     use super::*;
 
     /// One line for each class, as the frameworks write it.
-    const LINES: [(LogClass, &str); 28] = [
+    const LINES: [(LogClass, &str); 38] = [
         (
             LogClass::OutOfMemory,
             "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
@@ -355,10 +457,6 @@ mod tests {
         ),
         (LogClass::ModelMissing, "OSError: Can't load the configuration of '/models/none'."),
         (
-            LogClass::Arguments,
-            "launch_server.py: error: argument --tp-size: invalid int value: 'two'",
-        ),
-        (
             LogClass::ModelMissing,
             "OSError: foo/bar is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'",
         ),
@@ -391,7 +489,46 @@ mod tests {
             "ValueError: Please pass the argument `trust_remote_code=True` to allow custom code to be run.",
         ),
         (LogClass::Arguments, "vllm: error: unrecognized arguments: --mem-fraction-static 0.9"),
+        (LogClass::Arguments, "error: invalid argument: --no-such-argument"),
+        (LogClass::Arguments, "error while handling argument \"--ctx-size\": stoi"),
+        (LogClass::Arguments, "No such option: --no-such-argument"),
+        (LogClass::Arguments, "Invalid value for '--port': 'x' is not a valid integer."),
+        (LogClass::Arguments, "Error: unknown flag: --no-such-argument"),
+        (LogClass::Arguments, "error: unexpected argument '--no-such-argument' found"),
+        (LogClass::Arguments, "error: invalid value 'many' for '--slots <SLOTS>': invalid digit"),
+        (
+            LogClass::PortInUse,
+            "ValueError: server_port at 30000 is not available in 30 seconds. port 30000 is used by a process already.",
+        ),
+        (LogClass::PortInUse, "Error: listen tcp 127.0.0.1:11434: bind: address already in use"),
+        (
+            LogClass::KvCacheTooSmall,
+            "ValueError: Loaded weights leave no GPU memory for the KV cache under --mem-fraction-static=0.1.",
+        ),
+        (
+            LogClass::KvCacheTooSmall,
+            "RuntimeError: Not enough GPU memory for hybrid (mamba/linear-attention) state cache. Try: (1) reduce --max-running-requests, (2) increase --mem-fraction-static",
+        ),
     ];
+
+    /// What is told about the logs in `tests/fixtures/logs/failed`.
+    #[test]
+    fn real_failed_starts_are_explained() {
+        use std::fmt::Write as _;
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/logs/failed");
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut logs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        logs.sort();
+        let mut told = String::new();
+        for log in logs {
+            let case = log.file_stem().unwrap().to_str().unwrap().replacen('-', " × ", 1);
+            let text = std::fs::read_to_string(&log).unwrap();
+            let cause = classify(&text).unwrap_or_else(|| panic!("no cause in {}", log.display()));
+            let (class, advice) = (cause.class.as_str(), cause.advice());
+            writeln!(told, "{case} → {class}\n  {}\n  hint: {advice}", cause.line).unwrap();
+        }
+        insta::assert_snapshot!(told);
+    }
 
     #[test]
     fn every_class_is_recognised_and_named() {
@@ -445,6 +582,61 @@ mod tests {
                    (APIServer) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n\
                    (APIServer) OSError: [Errno 98] Address already in use\n";
         assert_eq!(classify(log).unwrap().class, LogClass::KvCacheTooSmall);
+    }
+
+    #[test]
+    fn of_a_parser_only_its_last_word_counts_and_of_a_traceback_no_source() {
+        let usage = "usage: serve [-h]\n             [--trust-remote-code]\n";
+        let refused =
+            format!("ImportError: x\n{usage}serve: error: argument --a: invalid choice\n");
+        let cause = classify(&refused).unwrap();
+        assert_eq!(cause.class, LogClass::Arguments);
+        insta::assert_snapshot!(cause.line, @"serve: error: argument --a: invalid choice");
+        // It ended otherwise.
+        assert_eq!(classify(&format!("{usage}\nmain: error: bad luck\n")), None);
+        for front in ["", "[rank0]: ", "(Worker_TP0 pid=7) ERROR 11-24 12:08:13 [core.py:1231] "] {
+            let lines = [
+                "Traceback (most recent call last):",
+                "  File \"gated repo.py\", line 1, in <module>",
+                "    raise CUDA out of memory",
+                "          ^^^^ no space left on device",
+                "KeyError: 'x'",
+            ];
+            let log = lines.map(|line| format!("{front}{line}\n")).concat();
+            assert_eq!(classify(&log), None, "{log}");
+        }
+    }
+
+    #[test]
+    fn what_typer_says_in_a_frame_is_taken_out_of_it() {
+        let log = "│ ❱ 12 │   raise OSError(\"No space left on device\") │\n\
+                   ╭─ Error ───────────────────────╮\n\
+                   │ No such option: --no-such     │\n\
+                   ╰───────────────────────────────╯\n";
+        insta::assert_snapshot!(classify(log).unwrap().line, @"No such option: --no-such");
+    }
+
+    #[test]
+    fn of_exceptions_that_made_each_other_the_last_known_one_counts() {
+        let link = "The above exception was the direct cause of the following exception:";
+        let again = "Traceback (most recent call last):\n  File \"x.py\", line 1\n    call()";
+        let chain = format!(
+            "{again}\nx.LocalEntryNotFoundError: not on the disk\n\n{link}\n\n\
+             {again}\nOSError: You are trying to access a gated repo.\n\n{link}\n\n\
+             {again}\nRuntimeError: no tokenizer\n"
+        );
+        let cause = classify(&chain).unwrap();
+        insta::assert_snapshot!(cause.line, @"OSError: You are trying to access a gated repo.");
+        // What another process meets later is its own trouble.
+        let other = format!("CUDA out of memory\n{again}\n[Errno 98]\n{link}\n{again}\n[Errno 98]");
+        assert_eq!(classify(&other).unwrap().class, LogClass::OutOfMemory);
+    }
+
+    #[test]
+    fn a_model_that_sglang_leaves_out_explains_only_what_nothing_else_does() {
+        let left_out = "[2026-11-24 12:11:38] Ignore import error when loading sglang.srt.models.x: libx.so: cannot open shared object file";
+        let log = format!("{left_out}\nOSError: [Errno 98] Address already in use\n");
+        assert_eq!(classify(&log).unwrap().class, LogClass::PortInUse);
     }
 
     #[test]

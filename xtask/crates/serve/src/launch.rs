@@ -18,8 +18,10 @@ use crate::classify::{LogCause, classify, doom};
 use crate::control::{Endpoint, EndpointError};
 use crate::frameworks::{self, CannotLaunch, Command};
 use crate::log::ServerLog;
-use crate::port::{Holder, port_holder};
+use crate::port::{self, Holder, port_holder};
 use crate::process::{Child, adopt_orphans, how_it_ended};
+use crate::procfs;
+use crate::rungs::Started;
 use crate::stop::{StopLimits, StopReport, end_child};
 
 /// How long what a server left behind may take to leave after SIGTERM: it has nothing to finish.
@@ -28,6 +30,11 @@ const PATIENCE_AFTER_DEATH: Duration = Duration::from_secs(3);
 /// How long a front end may take to end after its engine has failed. vLLM and SGLang take one to
 /// three seconds to write their traces and to end what they started.
 const TIME_TO_DIE: Duration = Duration::from_secs(6);
+
+/// What to do where the kernel ended processes for lack of memory. Which ones, only the kernel's
+/// own log tells.
+const MEMORY_ADVICE: &str =
+    "see in `dmesg` what the kernel ended, and free memory of the host or allow the container more";
 
 /// Pause between two looks into the log of a server that starts.
 const READ_LOG_EVERY: Duration = Duration::from_millis(500);
@@ -119,9 +126,7 @@ impl LaunchError {
             Self::NoProgram { .. } => {
                 Some("install it, or name its path with `--executable`".to_owned())
             }
-            Self::PortInUse { .. } => {
-                Some("leave out `--port`, so that a free one is chosen".to_owned())
-            }
+            Self::PortInUse { .. } => Some(port::ADVICE.to_owned()),
             Self::OtherDevice { .. } => Some("run gpu-health-check on that GPU".to_owned()),
             Self::Port { .. } | Self::File { .. } | Self::Spawn { .. } => None,
         }
@@ -262,12 +267,21 @@ impl Held {
     /// When the process is gone; nothing is left behind.
     pub async fn release(self) -> Result<Server, LaunchError> {
         let Self { mut child, process, command, endpoint, log, session_tag, on_gpu } = self;
-        let released_at = Instant::now();
+        let (released_at, oom_kills_before) = (Instant::now(), procfs::oom_kills());
         if let Err(source) = child.release().await {
             let program = command.first().map(PathBuf::from).unwrap_or_default();
             return Err(LaunchError::Spawn { program, source });
         }
-        Ok(Server { child, process, endpoint, log, session_tag, on_gpu, released_at })
+        Ok(Server {
+            child,
+            process,
+            endpoint,
+            log,
+            session_tag,
+            on_gpu,
+            released_at,
+            oom_kills_before,
+        })
     }
 }
 
@@ -307,6 +321,8 @@ pub struct Server {
     session_tag: String,
     on_gpu: bool,
     pub(crate) released_at: Instant,
+    /// How many processes the kernel had ended for lack of memory by then, where it tells.
+    oom_kills_before: Option<u64>,
 }
 
 impl Server {
@@ -333,6 +349,20 @@ impl Server {
     /// Base URL, without a slash at the end.
     pub fn url(&self) -> &str {
         self.endpoint.url()
+    }
+
+    /// What to do about what a failed server cannot know and so does not log: that somebody else
+    /// listens on its port, or that the kernel ended it.
+    pub fn advice(&self) -> Option<&'static str> {
+        let stranger = Started::new(self).stranger(self.process.port);
+        let memory = || self.oom_kills_since().map(|_| MEMORY_ADVICE);
+        stranger.map(|_| port::ADVICE).or_else(memory)
+    }
+
+    /// How many processes the kernel has ended for lack of memory since the start, if any.
+    fn oom_kills_since(&self) -> Option<u64> {
+        let since = procfs::oom_kills()?.checked_sub(self.oom_kills_before?);
+        since.filter(|kills| 0 < *kills)
     }
 
     /// Whether its process is there.
@@ -369,10 +399,16 @@ impl Server {
     /// process has had time to end; says which. May be dropped and called again.
     pub(crate) async fn fails(&mut self) -> String {
         let log = self.log.clone();
-        tokio::select! {
+        let how = tokio::select! {
             biased;
             how = self.ended() => format!("the server ended: {how}"),
             line = doomed(&log) => format!("the server's engine failed: {line}"),
+        };
+        match self.oom_kills_since() {
+            Some(kills) => format!(
+                "{how}; processes that the kernel ended for lack of memory since its start: {kills}"
+            ),
+            None => how,
         }
     }
 

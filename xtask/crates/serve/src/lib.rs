@@ -38,6 +38,6 @@ pub use launch::{Alive, Held, LaunchError, LaunchSpec, Server, prepare};
 pub use port::{Holder, free_port, port_holder};
 pub use process::{TAG, is_tagged};
 pub use seen::capability_table;
-pub use stop::{Means, StopLimits, StopReport, end_leftover, end_tagged};
+pub use stop::{Means, PortLeft, StopLimits, StopReport, end_leftover, end_tagged};
 pub use terms::{CacheReading, cache_count, cache_reading};
 pub use threads::thread_states;

@@ -21,6 +21,9 @@ pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// What to do about a port that somebody else has.
+pub(crate) const ADVICE: &str = "start again without `--port`, so that a free one is chosen";
+
 /// Who holds a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -28,6 +31,12 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// Its command line, if it can be seen.
     pub command: Option<String>,
+}
+
+impl Holder {
+    pub(crate) fn of(pid: u32) -> Self {
+        Self { pid: Some(pid), command: procfs::command_line(pid) }
+    }
 }
 
 impl fmt::Display for Holder {
@@ -58,8 +67,8 @@ pub fn port_holder(port: u16) -> io::Result<Option<Holder>> {
     if held.is_empty() && !entries.is_empty() {
         return Ok(None);
     }
-    let pid = procfs::socket_holder(&held);
-    Ok(Some(Holder { pid, command: pid.and_then(procfs::command_line) }))
+    let unseen = Holder { pid: None, command: None };
+    Ok(Some(procfs::socket_holder(&held).map_or(unseen, Holder::of)))
 }
 
 /// The process that listens on `port`, if it can be seen.

@@ -56,6 +56,13 @@ fn pids() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
+/// Whether a process has come from `ancestor`, as far as the parents of today tell: what loses
+/// its parent gets another one.
+pub(crate) fn descends(pid: u32, ancestor: u32) -> bool {
+    let parents = std::iter::successors(stat(pid), |process| stat(process.parent));
+    parents.skip(1).any(|process| process.pid == ancestor)
+}
+
 /// Whether the process was started with exactly this variable, or inherited it.
 ///
 /// A process of another user hides its environment and so is never taken for ours.
@@ -73,6 +80,17 @@ pub(crate) fn command_line(pid: u32) -> Option<String> {
         .map(String::from_utf8_lossy)
         .collect();
     (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// How many processes the kernel has ended for lack of memory since it started, in all containers.
+pub(crate) fn oom_kills() -> Option<u64> {
+    count_of("oom_kill", &fs::read_to_string("/proc/vmstat").ok()?)
+}
+
+/// The number behind `name` in `/proc/vmstat`.
+fn count_of(name: &str, vmstat: &str) -> Option<u64> {
+    let mut lines = vmstat.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(key, _)| *key == name)?.1.trim().parse().ok()
 }
 
 /// The process that has a socket with one of these inodes open, if it can be seen.
@@ -101,11 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_ended_is_counted() {
+        let vmstat = "pgfault 12\noom_kill_disable 9\noom_kill 3\n";
+        assert_eq!(count_of("oom_kill", vmstat), Some(3));
+        assert_eq!(count_of("oom", vmstat), None);
+        assert_eq!(count_of("oom_kill", "oom_kill many\n"), None);
+    }
+
+    #[test]
     fn we_see_ourselves() {
         let own = std::process::id();
         assert_eq!(stat(own).unwrap().pid, own);
         assert!(all().iter().any(|stat| stat.pid == own));
         assert!(command_line(own).is_some());
+        assert!(descends(own, stat(own).unwrap().parent) && !descends(own, own));
         assert!(!carries(own, "SERVEGATE_SESSION=never-started"));
     }
 }

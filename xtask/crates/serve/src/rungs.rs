@@ -14,8 +14,9 @@ use crate::frameworks::{Activity, Generation, ModelList, traits};
 use crate::generation::{Ask, Generated, Length, Usage, generate};
 use crate::ladder::{Look, Time};
 use crate::launch::Server;
+use crate::port::{self, Holder};
 use crate::process::tag;
-use crate::{port, procfs};
+use crate::procfs;
 
 /// The process of a server that was started here.
 #[derive(Debug)]
@@ -37,6 +38,12 @@ impl Started {
     fn owns(&self, pid: u32) -> bool {
         let in_session = procfs::stat(pid).is_some_and(|stat| stat.session == self.pid);
         in_session || procfs::carries(pid, &self.variable)
+    }
+
+    /// Who listens on the server's port instead of it. A listener that cannot be seen from here
+    /// says nothing either way.
+    pub(crate) fn stranger(&self, port: u16) -> Option<Holder> {
+        port::listener(port).filter(|pid| !self.owns(*pid)).map(Holder::of)
     }
 }
 
@@ -143,14 +150,10 @@ impl<'a> Climber<'a> {
     /// Whether the port is held by the server that was started, and not by somebody who was
     /// faster.
     fn own_port(&self, port: u16) -> Look {
-        let stranger = self.started.as_ref().and_then(|started| {
-            // A listener that cannot be seen from here says nothing either way.
-            port::listener(port).filter(|holder| !started.owns(*holder))
-        });
-        match stranger {
+        match self.started.as_ref().and_then(|started| started.stranger(port)) {
             None => Look::passed(format!("port {port} accepts connections")),
-            Some(pid) => {
-                Look::failed(format!("port {port} is held by process {pid}, not by the server"))
+            Some(holder) => {
+                Look::failed(format!("port {port} is held by {holder}, not by the server"))
             }
         }
     }

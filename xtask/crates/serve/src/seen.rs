@@ -93,7 +93,7 @@ const fn known(framework: Framework) -> [Known; Capability::ALL.len()] {
             Seen("0.5.14 (H100)"),
             Seen("0.5.14 (H100)"),
             Seen("0.5.14 (H100)"),
-            Read,
+            Seen("0.5.14 (H100)"),
         ],
         Framework::Vllm => [
             Seen("0.24.0 (H100)"),
@@ -106,7 +106,7 @@ const fn known(framework: Framework) -> [Known; Capability::ALL.len()] {
             Seen("0.24.0 (H100)"),
             Seen("0.24.0 (H100)"),
             Seen("0.24.0 (H100)"),
-            Read,
+            Seen("0.24.0 (H100)"),
         ],
         // No real Ollama was at hand: against the simulated server's routes only.
         Framework::Ollama => {

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use skill::setup::Stop;
 
-use crate::port::port_holder;
+use crate::port::{Holder, port_holder};
 use crate::process::{Child, signal_group, tag, to_pid};
 use crate::procfs::{self, Stat};
 
@@ -51,6 +51,17 @@ pub enum Means {
     Killed,
 }
 
+/// The server's port after its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortLeft {
+    /// It can be bound again, or no server had one.
+    Free,
+    /// Somebody has it who provably does not come from the server.
+    Strangers(Holder),
+    /// It cannot be bound, and what holds it may come from the server.
+    Held,
+}
+
 /// How the end went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopReport {
@@ -62,14 +73,14 @@ pub struct StopReport {
     pub orphans: Vec<u32>,
     /// Processes that are still there.
     pub survivors: Vec<u32>,
-    /// Whether the port can be bound again.
-    pub port_free: bool,
+    /// The server's port.
+    pub port: PortLeft,
 }
 
 impl StopReport {
     /// Whether nothing is left.
     pub fn clean(&self) -> bool {
-        self.survivors.is_empty() && self.port_free
+        self.survivors.is_empty() && self.port != PortLeft::Held
     }
 
     /// What of it is unusual.
@@ -149,7 +160,7 @@ impl<'a> Ending<'a> {
             waited,
             orphans,
             survivors: left.map(|stat| stat.pid).collect(),
-            port_free: self.port_frees(limits.port_free_within).await,
+            port: self.port_left(limits.port_free_within).await,
         }
     }
 
@@ -196,16 +207,32 @@ impl<'a> Ending<'a> {
         }
     }
 
-    async fn port_frees(&self, limit: Duration) -> bool {
-        let Some(process) = self.process else { return true };
+    /// Waits until the port is free, unless somebody has it who will not give it back for us.
+    async fn port_left(&self, limit: Duration) -> PortLeft {
+        let Some(process) = self.process else { return PortLeft::Free };
         let deadline = Instant::now() + limit;
         loop {
-            let free = matches!(port_holder(process.port), Ok(None));
-            if free || deadline <= Instant::now() {
-                return free;
+            match port_holder(process.port) {
+                Ok(None) => return PortLeft::Free,
+                Ok(Some(holder)) if self.is_stranger(process, &holder) => {
+                    return PortLeft::Strangers(holder);
+                }
+                Ok(Some(_)) | Err(_) if deadline <= Instant::now() => return PortLeft::Held,
+                Ok(Some(_)) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
             }
-            tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Whether the holder of the port provably does not come from the server: it is older, or it
+    /// is not below us, who adopt whatever loses its parent while the server is our child.
+    fn is_stranger(&self, process: &ServerProcess, holder: &Holder) -> bool {
+        let Some(stat) = holder.pid.and_then(procfs::stat) else { return false };
+        let is_older = stat.start_ticks < process.start_ticks;
+        let is_elsewhere = self.child.is_some() && !procfs::descends(stat.pid, std::process::id());
+        let is_ours = self.in_session(&stat)
+            || self.known.contains(&identity(&stat))
+            || procfs::carries(stat.pid, &self.variable);
+        !is_ours && (is_older || is_elsewhere)
     }
 
     /// Looks at what is there, and reaps what has ended.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::anomaly::Anomaly;
 use domain::event::{Event, FailureClass, Outcome, StepFailure, StopRequest};
 use domain::facts::ServerProcess;
-use serve::{StopLimits, StopReport};
+use serve::{PortLeft, StopLimits, StopReport};
 use skill::PlannedStep;
 use skill::setup::Stop;
 
@@ -124,9 +124,9 @@ fn settle(session: &Session, process: &ServerProcess, report: &StopReport) -> Re
 }
 
 fn left_behind(report: &StopReport) -> Option<StepFailure> {
-    let message = match (report.survivors.as_slice(), report.port_free) {
-        ([], true) => return None,
-        ([], false) => "the server's port is still in use after it ended".to_owned(),
+    let message = match (report.survivors.as_slice(), &report.port) {
+        ([], PortLeft::Free | PortLeft::Strangers(_)) => return None,
+        ([], PortLeft::Held) => "the server's port is still in use after it ended".to_owned(),
         (pids, _) => format!("processes of the server are still running: {pids:?}"),
     };
     Some(StepFailure { class: FailureClass::LeftBehind, message, hint: None })

@@ -96,5 +96,6 @@ fn explain(
         true => format!("end {}, or lower `memory_share`", strangers.join(" and ")),
         false => cause.advice().to_owned(),
     });
+    let advice = advice.or_else(|| server.advice().map(str::to_owned));
     Ok(StepFailure { hint: advice.or(hint), ..failure })
 }

@@ -1,13 +1,14 @@
 //! Real processes: launched, verified, lost and ended.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::common::{LONG, fixture, healthy_host, is_alive, limits, sim, verify};
 use domain::anomaly::Anomaly;
 use domain::facts::{Rung, RungOutcome, ServerFacts, ServerProcess};
 use domain::units::Span;
-use serve::{Alive, LaunchError, LaunchSpec, LogClass, Means, Server, StopLimits};
+use serve::{Alive, LaunchError, LaunchSpec, LogClass, Means, PortLeft, Server, StopLimits};
 
 async fn launch(spec: &LaunchSpec) -> Server {
     serve::prepare(spec, &healthy_host()).unwrap().release().await.unwrap()
@@ -189,10 +190,35 @@ async fn somebody_elses_server_on_the_port_is_not_taken_for_ours() {
     let facts = climb(&mut server).await;
     let (rung, seen) = failure(&facts);
     assert_eq!(rung, Rung::Port);
-    assert!(seen.contains("not by the server"), "{seen}");
+    let own = std::process::id();
+    assert!(seen.contains(&format!("is held by process {own} (`")), "{seen}");
+    assert!(seen.ends_with("`), not by the server"), "{seen}");
+    assert!(server.advice().is_some_and(|advice| advice.contains("without `--port`")));
+    // Nobody waits for a port that is not ours to free, and nothing is left behind.
+    let report = server.stop(&limits()).await;
+    assert!(report.clean(), "{report:?}");
+    assert!(matches!(&report.port, PortLeft::Strangers(holder) if holder.pid == Some(own)));
+}
+
+#[tokio::test]
+async fn a_holder_of_the_port_that_may_come_from_the_server_is_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = sim(folder.path(), &[]);
+    spec.target.executable = Some(fixture("lingers.sh"));
+    let mut server = launch(&spec).await;
+    // Younger than the server, below us, and without a tag: as what had escaped would look.
+    let port = spec.port.to_string();
+    let mut other = std::process::Command::new(&spec.sim_program);
+    let other = other.args(["sim", "--port", &port]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut other = other.spawn().unwrap();
+    let facts = climb(&mut server).await;
+    assert_eq!(failure(&facts).0, Rung::Port);
     let short = StopLimits { port_free_within: Duration::from_millis(50), ..limits() };
     let report = server.stop(&short).await;
-    assert!(!report.port_free && report.survivors.is_empty(), "{report:?}");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(!report.clean() && report.survivors.is_empty(), "{report:?}");
+    assert_eq!(report.port, PortLeft::Held);
 }
 
 #[tokio::test]
