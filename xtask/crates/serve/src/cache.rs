@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::control::{Answer, Endpoint, NoAnswer};
 use crate::frameworks::{Flush, traits};
-use crate::ladder::{Look, Time};
+use crate::look::{Look, Time};
 
 /// Tries once.
 pub(crate) async fn flush_once(endpoint: &Endpoint, model: &str, time: &Time) -> Look {

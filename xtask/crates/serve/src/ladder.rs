@@ -14,60 +14,9 @@ use crate::cache::flush_once;
 use crate::control::Endpoint;
 use crate::frameworks::traits;
 use crate::launch::Server;
-use crate::rungs::{Climber, Started};
+use crate::look::{Look, Time};
+use crate::rungs::Climber;
 use crate::terms::{dtype_in_log, note_unsaid};
-
-/// One look at a rung.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// It is decided.
-    Done(RungOutcome),
-    /// Not yet, and this was seen: worth another look after a pause.
-    Again(String),
-    /// Not yet, and there is more to do at once.
-    GoOn,
-}
-
-impl Look {
-    pub(crate) fn passed(seen: impl Into<String>) -> Self {
-        Self::Done(RungOutcome::Passed(seen.into()))
-    }
-
-    pub(crate) fn failed(seen: impl Into<String>) -> Self {
-        Self::Done(RungOutcome::Failed(seen.into()))
-    }
-
-    pub(crate) fn not_available(why: impl Into<String>) -> Self {
-        Self::Done(RungOutcome::NotAvailable(why.into()))
-    }
-}
-
-/// How much time a rung has, and one request within it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Time {
-    deadline: Instant,
-    request_within: Duration,
-}
-
-impl Time {
-    fn new(within: Duration, request_within: Duration) -> Self {
-        Self { deadline: Instant::now() + within, request_within }
-    }
-
-    /// What is left of the rung's time.
-    pub(crate) fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
-    }
-
-    /// How long one control request may take.
-    pub(crate) fn request(&self) -> Duration {
-        self.request_within.min(self.left())
-    }
-
-    fn is_up(&self) -> bool {
-        self.left().is_zero()
-    }
-}
 
 /// Climbs the rungs of `limits` until one fails, and says what was seen on the way.
 ///
@@ -81,7 +30,7 @@ pub async fn verify(
 ) -> ServerFacts {
     let since = child.as_ref().map_or_else(Instant::now, |server| server.released_at);
     let pid = child.as_ref().map(|server| server.process().pid);
-    let started = child.as_deref().map(Started::new);
+    let started = child.as_deref().map(Server::started);
     let mut climber = Climber::new(endpoint, limits, started);
     let mut rungs: Vec<RungReport> = Vec::new();
     for limit in &limits.rungs {

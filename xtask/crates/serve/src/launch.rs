@@ -10,18 +10,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use domain::facts::ServerProcess;
-use domain::target::Target;
 use sequencer::{Evidence, GpuHealthy};
-use skill::setup::Conditions;
 
 use crate::classify::{LogCause, classify, doom};
 use crate::control::{Endpoint, EndpointError};
-use crate::frameworks::{self, CannotLaunch, Command};
+use crate::frameworks::{self, CannotLaunch};
 use crate::log::ServerLog;
 use crate::port::{self, Holder, port_holder};
-use crate::process::{Child, adopt_orphans, how_it_ended};
+use crate::process::{Child, Command, adopt_orphans, how_it_ended};
 use crate::procfs;
-use crate::rungs::Started;
+use crate::spec::LaunchSpec;
+use crate::started::Started;
 use crate::stop::{StopLimits, StopReport, end_child};
 
 /// How long what a server left behind may take to leave after SIGTERM: it has nothing to finish.
@@ -38,27 +37,6 @@ const MEMORY_ADVICE: &str =
 
 /// Pause between two looks into the log of a server that starts.
 const READ_LOG_EVERY: Duration = Duration::from_millis(500);
-
-/// Everything that decides how a server is started.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LaunchSpec {
-    /// The target.
-    pub target: Target,
-    /// What every framework is told alike.
-    pub conditions: Conditions,
-    /// Port of 127.0.0.1 to listen on.
-    pub port: u16,
-    /// Name to serve the model under; Ollama keeps the model's own.
-    pub served_name: String,
-    /// The session's id, by which leftovers are found.
-    pub session_tag: String,
-    /// Folder of the session, for `server.log` and scripts.
-    pub folder: PathBuf,
-    /// The program that is the simulated server when called with `sim`: usually our own.
-    pub sim_program: PathBuf,
-    /// UUIDs of the GPUs that it may see; none for a CPU target.
-    pub gpu_uuids: Vec<String>,
-}
 
 /// Why a server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -331,16 +309,6 @@ impl Server {
         &self.process
     }
 
-    /// The id of the session that it belongs to.
-    pub(crate) fn session_tag(&self) -> &str {
-        &self.session_tag
-    }
-
-    /// Whether it was given a GPU.
-    pub(crate) const fn on_gpu(&self) -> bool {
-        self.on_gpu
-    }
-
     /// Where it is talked to.
     pub const fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -351,10 +319,15 @@ impl Server {
         self.endpoint.url()
     }
 
+    /// What of the machine belongs to it.
+    pub(crate) fn started(&self) -> Started {
+        Started::new(self.process.pid, &self.session_tag, self.on_gpu)
+    }
+
     /// What to do about what a failed server cannot know and so does not log: that somebody else
     /// listens on its port, or that the kernel ended it.
     pub fn advice(&self) -> Option<&'static str> {
-        let stranger = Started::new(self).stranger(self.process.port);
+        let stranger = self.started().stranger(self.process.port);
         let memory = || self.oom_kills_since().map(|_| MEMORY_ADVICE);
         stranger.map(|_| port::ADVICE).or_else(memory)
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, killpg};
@@ -15,7 +15,6 @@ use nix::unistd::Pid;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};
 use tokio::io::AsyncWriteExt;
 
-use crate::frameworks::Command;
 use crate::procfs;
 
 /// The variable by which everything that descends from a server of ours is known, whatever it
@@ -31,6 +30,28 @@ pub(crate) fn tag(session: &str) -> String {
 /// is never taken for ours.
 pub fn is_tagged(pid: u32, session: &str) -> bool {
     procfs::carries(pid, &tag(session))
+}
+
+/// A program to start, with everything that it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program: a path, or a name on the search path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables set on top of the inherited environment.
+    pub env: BTreeMap<String, String>,
+    /// Files that must stand before it starts.
+    pub files: Vec<ScriptFile>,
+}
+
+/// A script of ours that a framework is started through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptFile {
+    /// Where it is written.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: &'static str,
 }
 
 /// Waits for one line and becomes the program. Without the line it ends.

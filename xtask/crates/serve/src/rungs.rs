@@ -12,40 +12,9 @@ use crate::cache::flush_once;
 use crate::control::{Answer, Endpoint};
 use crate::frameworks::{Activity, Generation, ModelList, traits};
 use crate::generation::{Ask, Generated, Length, Usage, generate};
-use crate::ladder::{Look, Time};
-use crate::launch::Server;
-use crate::port::{self, Holder};
-use crate::process::tag;
+use crate::look::{Look, Time};
 use crate::procfs;
-
-/// The process of a server that was started here.
-#[derive(Debug)]
-pub(crate) struct Started {
-    pid: u32,
-    /// The tag that everything of it carries.
-    variable: String,
-    /// Whether it was given a GPU.
-    on_gpu: bool,
-}
-
-impl Started {
-    pub(crate) fn new(server: &Server) -> Self {
-        let (pid, on_gpu) = (server.process().pid, server.on_gpu());
-        Self { pid, variable: tag(server.session_tag()), on_gpu }
-    }
-
-    /// Whether a process belongs to the server.
-    fn owns(&self, pid: u32) -> bool {
-        let in_session = procfs::stat(pid).is_some_and(|stat| stat.session == self.pid);
-        in_session || procfs::carries(pid, &self.variable)
-    }
-
-    /// Who listens on the server's port instead of it. A listener that cannot be seen from here
-    /// says nothing either way.
-    pub(crate) fn stranger(&self, port: u16) -> Option<Holder> {
-        port::listener(port).filter(|pid| !self.owns(*pid)).map(Holder::of)
-    }
-}
+use crate::started::Started;
 
 /// Where a model that Ollama runs lies, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,40 +9,8 @@ use domain::contract::{CacheCount, CacheState, Contract, Term};
 use serde_json::Value;
 
 use crate::control::Endpoint;
-use crate::frameworks::{CacheCounter, traits};
+use crate::frameworks::{CacheCounter, How, Read, traits};
 use crate::rungs::gauge_sum;
-
-/// Where a server says one term.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Read {
-    pub(crate) term: Term,
-    /// Path that is asked.
-    pub(crate) path: &'static str,
-    /// JSON pointer into the answer.
-    pub(crate) at: &'static str,
-    pub(crate) how: How,
-}
-
-/// How what stands there is understood.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum How {
-    /// A number or text as it is. `auto` says nothing.
-    Plain,
-    /// The last part of a path; dummies where the text at the other pointer is `dummy`.
-    Weights { load_format: &'static str },
-    /// A type of numbers: `torch.bfloat16`, `F16`.
-    Dtype,
-    /// This number times the one at the other pointer.
-    Times(&'static str),
-    /// `true`: the cache is on.
-    On,
-    /// `true`: the cache is off.
-    Off,
-    /// Neutral if it is this text, else the model's own defaults.
-    NeutralIf(&'static str),
-    /// llama.cpp's samplers: neutral where none of them penalises.
-    Penalties,
-}
 
 /// What greedy tokens are chosen by where nothing of the server's or the model's is in the way.
 const NEUTRAL: &str = "greedy, no penalties";

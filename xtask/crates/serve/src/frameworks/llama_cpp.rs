@@ -7,7 +7,7 @@ use super::{
     About, Activity, CacheCounter, CannotLaunch, Command, Flush, Generation, How, ModelList,
     ScriptFile, Term, Traits, is_python, model, read, words,
 };
-use crate::launch::LaunchSpec;
+use crate::spec::LaunchSpec;
 
 pub(super) const TRAITS: Traits = Traits {
     health_path: "/health",

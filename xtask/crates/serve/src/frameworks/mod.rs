@@ -18,29 +18,39 @@ use domain::contract::Term;
 use domain::framework::Framework;
 use domain::target::Target;
 
-use crate::launch::LaunchSpec;
-use crate::terms::{How, Read};
+use crate::process::{Command, ScriptFile, TAG};
+use crate::spec::LaunchSpec;
 
-/// A program to start, with everything that it is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// The program: a path, or a name on the search path.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// Variables set on top of the inherited environment.
-    pub env: BTreeMap<String, String>,
-    /// Files that must stand before it starts.
-    pub files: Vec<ScriptFile>,
+/// Where a server says one term.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    pub(crate) term: Term,
+    /// Path that is asked.
+    pub(crate) path: &'static str,
+    /// JSON pointer into the answer.
+    pub(crate) at: &'static str,
+    pub(crate) how: How,
 }
 
-/// A script of ours that a framework is started through.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScriptFile {
-    /// Where it is written.
-    pub path: PathBuf,
-    /// What it says.
-    pub text: &'static str,
+/// How what stands there is understood.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum How {
+    /// A number or text as it is. `auto` says nothing.
+    Plain,
+    /// The last part of a path; dummies where the text at the other pointer is `dummy`.
+    Weights { load_format: &'static str },
+    /// A type of numbers: `torch.bfloat16`, `F16`.
+    Dtype,
+    /// This number times the one at the other pointer.
+    Times(&'static str),
+    /// `true`: the cache is on.
+    On,
+    /// `true`: the cache is off.
+    Off,
+    /// Neutral if it is this text, else the model's own defaults.
+    NeutralIf(&'static str),
+    /// llama.cpp's samplers: neutral where none of them penalises.
+    Penalties,
 }
 
 /// Why a target cannot be started.
@@ -113,7 +123,7 @@ fn common_env(spec: &LaunchSpec) -> BTreeMap<String, String> {
     ];
     let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let device = ("CUDA_VISIBLE_DEVICES".to_owned(), spec.gpu_uuids.join(","));
-    let (name, tag) = (crate::process::TAG.to_owned(), spec.session_tag.clone());
+    let (name, tag) = (TAG.to_owned(), spec.session_tag.clone());
     BTreeMap::from(fixed).into_iter().chain([device, (name, tag)]).collect()
 }
 

@@ -7,7 +7,7 @@ use super::{
     About, Activity, CacheCounter, CannotLaunch, Command, Flush, Generation, How, ModelList, Term,
     Traits, read, words,
 };
-use crate::launch::LaunchSpec;
+use crate::spec::LaunchSpec;
 
 pub(super) const TRAITS: Traits = Traits {
     health_path: "/api/version",

@@ -6,7 +6,7 @@ use super::{
     About, Activity, CacheCounter, CannotLaunch, Command, Flush, Generation, How, ModelList, Term,
     Traits, model, python_program, read, words,
 };
-use crate::launch::LaunchSpec;
+use crate::spec::LaunchSpec;
 
 pub(super) const TRAITS: Traits = Traits {
     // Cheap only because the launch switches its generation off. On a server that was attached

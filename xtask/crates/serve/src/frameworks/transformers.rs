@@ -9,7 +9,7 @@ use super::{
     Activity, CacheCounter, CannotLaunch, Command, Flush, Generation, ModelList, Traits, is_python,
     model, words,
 };
-use crate::launch::LaunchSpec;
+use crate::spec::LaunchSpec;
 
 pub(super) const TRAITS: Traits = Traits {
     // Says nothing of the model, which the generation proves.
