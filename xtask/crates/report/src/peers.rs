@@ -1,16 +1,31 @@
 //! Load clients side by side, as a Markdown table.
 
-use domain::peers::{Peer, PeerNumbers, PeerPace, PeerReport, PeerRun, Told};
+use std::mem::discriminant;
 
-/// The table for a README. Errors are what the client reports less what the server did. A client
-/// that ran with no load stands below it, with the reason.
+use domain::peers::{Peer, PeerLoad, PeerNumbers, PeerPace, PeerReport, PeerRun, Told};
+
+/// Every client with every load. Errors are what the client reports less what the server did. A
+/// client that ran with no load stands below the table, with the reason.
 pub fn table(report: &PeerReport) -> String {
+    table_of(report, |_| true)
+}
+
+/// The same for a README, with the last load of each pace: the largest.
+pub fn short_table(report: &PeerReport) -> String {
+    let same = |one: PeerPace, other: PeerPace| discriminant(&one) == discriminant(&other);
+    table_of(report, |load| {
+        let last = report.runs.iter().rev().find(|run| same(run.load.pace, load.pace));
+        last.is_some_and(|run| run.load == *load)
+    })
+}
+
+fn table_of(report: &PeerReport, is_shown: impl Fn(&PeerLoad) -> bool) -> String {
     let mut text = "One core each for client and server; reported less true, in ms.\n\n\
          | load | client | requests/s | TTFT mean | TTFT p99 | ITL mean | ITL p99 | events per CPU-second | CPU per event after the start (us) |\n\
          |---|---|--:|--:|--:|--:|--:|--:|--:|\n"
         .to_owned();
     let ran = |peer: Peer| report.runs.iter().any(|run| run.peer == peer && run.numbers.is_some());
-    for run in report.runs.iter().filter(|run| ran(run.peer)) {
+    for run in report.runs.iter().filter(|run| ran(run.peer) && is_shown(&run.load)) {
         text += &row(report, run);
     }
     let mut missing = String::new();
@@ -92,7 +107,6 @@ fn thousands(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::peers::PeerLoad;
     use domain::timestamp::Timestamp;
 
     use super::*;
@@ -143,5 +157,10 @@ mod tests {
 
         - vllm bench serve: vLLM is not installed
         ");
+        let short = short_table(&report);
+        assert!(
+            short.contains("4096 requests")
+                && !short.contains("| 64 streams at full speed, 64 requests")
+        );
     }
 }

@@ -72,11 +72,12 @@ pub fn run(args: &PeersArgs) -> Result<Exit, Failure> {
     write_new_json(&file, &report)?;
     eprintln!("peers: written to {}", file.display());
     let table = report::peers::table(&report);
+    write_new(&file.with_extension("md"), table.as_bytes())?;
     if let Some(markdown) = &args.markdown {
         if markdown.exists() {
-            fs::remove_file(markdown).context("cannot replace the table")?;
+            fs::remove_file(markdown).context("cannot replace the short table")?;
         }
-        write_new(markdown, table.as_bytes())?;
+        write_new(markdown, report::peers::short_table(&report).as_bytes())?;
     }
     print(&table)?;
     Ok(Exit::Done)
