@@ -31,10 +31,11 @@ check() {
   ! LC_ALL=C grep -qP '[\x00-\x08\x0b-\x1f\x7f]' "$file" || refuse "it has control characters"
   local rest
   rest="$(sed -e 1d -e 's#</\{0,1\}\(details\|summary\|br\|sub\|b\)>##g' "$file")"
-  ! grep -qE '<[a-zA-Z/!?]' <<<"$rest" || refuse "it has HTML that ours never has"
+  # Where a word may break ours has a tag, which also parts what would be a link or a name.
+  ! grep -qE '<[a-zA-Z/!?]' <<<"${rest//<wbr>/}" || refuse "it has HTML that ours never has"
   ! grep -qP '(^|[^[:alnum:]_`])@[[:alnum:]]' <<<"$rest" || refuse "it mentions somebody"
   ! grep -qP '!\[' <<<"$rest" || refuse "it has a picture"
-  ! grep -qiP '\b(close[sd]?|fix(e[sd])?|resolve[sd]?):?\s+(\S*#|http)' <<<"$rest" ||
+  ! grep -qiP '\b(close[sd]?|fix(e[sd])?|resolve[sd]?):?\s+(\S*#\d|https?://)' <<<"$rest" ||
     refuse "it would close an issue"
   ! grep -oiE '(\]\(|[a-z][a-z0-9+.-]*://|www\.)[^ )>]*' <<<"$rest" | sed 's/^\](//' |
     awk -v url="$url" 'index($0, url) != 1 { elsewhere = 1 } END { exit !elsewhere }' ||

@@ -70,7 +70,8 @@ fn a_first_run_measures_reports_and_uploads_and_leaves_nothing() {
     assert_eq!(job.outcome, Outcome::Success, "{shown}");
     assert_eq!(job.outputs["verdict"], "missing-baseline", "{shown}");
     assert_eq!(job.outputs["exit-code"], "0");
-    assert!(job.summary.starts_with(&format!("## servegate {}", job.outputs["session"])));
+    assert!(job.summary.starts_with("## 🆕 servegate: missing baseline\n"), "{shown}");
+    assert!(job.summary.contains(&format!("session {}", job.outputs["session"])), "{shown}");
     assert!(!has_errors(&job), "{shown}");
     assert_eq!(job.commands.iter().filter(|line| line.starts_with("::warning")).count(), 1);
     assert!(file_in(&job, "junit.xml").contains("<testsuite"));
@@ -96,7 +97,7 @@ fn a_regression_fails_the_job_with_an_annotation_and_a_failed_case() {
     let annotation = "::error title=servegate%3A regressed%3A ";
     assert!(job.commands.iter().any(|line| line.starts_with(annotation)), "{:?}", job.commands);
     assert!(file_in(&job, "junit.xml").contains("<failure "), "{shown}");
-    assert!(job.summary.contains("**regressed**"), "{shown}");
+    assert!(job.summary.starts_with("## ❌ servegate: regressed\n"), "{shown}");
 }
 
 #[test]
@@ -147,7 +148,9 @@ fn assert_reported_and_gone(job: &Job) {
     assert_eq!(job.orphans, Vec::<u32>::new(), "{shown}");
     assert!(file_in(job, "junit.xml").contains("<error "), "{shown}");
     assert!(file_in(job, "server.log").len() < 1 << 20);
-    assert!(job.summary.starts_with("## servegate "), "{shown}");
+    // A servegate that was killed could not write down that it was told to stop.
+    let titles = ["## 🛑 servegate: cancelled\n", "## 💥 servegate: broken\n"];
+    assert!(titles.iter().any(|title| job.summary.starts_with(title)), "{shown}");
 }
 
 #[test]

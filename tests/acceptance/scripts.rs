@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use crate::workflows::root;
-use crate::world::Ended;
+use crate::world::{Ended, TINY, World};
 
 /// The head of the pull request.
 const SHA: &str = "9c091bb21b7c1c1d1991bb908d89e4e9dddfe3e0";
@@ -66,6 +66,7 @@ fn comment(text: &str, more: &[(&str, &str)]) -> (Ended, String) {
 const COMMENT: &str = "<!-- servegate:servegate -->\n## servegate: 1 regressed\n\n\
     | key | verdict |\n| --- | --- |\n| a&lt;b | **regressed** |\n\n\
     <details><summary>more</summary>\n\n`x@y` 3 < 4\n</details>\n\
+    @<wbr>handle closed sim/smoke#<wbr>1 at http:<wbr>//127.0.0.1:1/<wbr>health\n\
     <sub>[run](https://github.com/team/models/actions/runs/1)</sub>\n";
 
 #[test]
@@ -79,6 +80,8 @@ fn a_comment_is_posted_once_it_was_checked() {
         "<!-- servegate:x -->\nhello @team/all",
         "<!-- servegate:x -->\n![p](https://github.com/team/models/p.png)",
         "<!-- servegate:x -->\n<img src=x>",
+        "<!-- servegate:x -->\n<<wbr>img src=x>",
+        "<!-- servegate:x -->\n<wbr><script>",
         "<!-- servegate:x -->\nFixes #12",
         "<!-- servegate:x -->\nsee https://example.org/team/models/",
         "<!-- servegate:x -->\n[see](//example.org/?https://github.com/team/models/)",
@@ -91,6 +94,27 @@ fn a_comment_is_posted_once_it_was_checked() {
         ended.expect(1);
         assert_eq!(calls, "", "{said}");
     }
+}
+
+#[test]
+fn a_comment_on_a_server_that_failed_is_posted_whatever_the_server_said() {
+    let world = World::new();
+    world.run(&[&["bench", "--server-arg=--fault=no-such-fault"], TINY].concat()).expect(4);
+    let journal = world.sessions().pop().unwrap().join("journal.jsonl");
+    let hostile = "the server failed, says @team: closes #12, see www.example.org <img> ![p](q) ";
+    let text = fs::read_to_string(&journal).unwrap();
+    // What a server writes into its log becomes part of the message.
+    let text = text.replace("\"message\":\"", &format!("\"message\":\"{hostile}"));
+    fs::write(&journal, text).unwrap();
+    let file = world.path().join("comment.md");
+    let args = ["compare", "--from", "results", "--comment", file.to_str().unwrap()];
+    world.run(&args).expect(4);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("says @<wbr>team: closes #<wbr>12, see www<wbr>.example.org"), "{text}");
+    assert!(text.contains("http:<wbr>//127.0.0.1"), "{text}");
+    let (ended, calls) = comment(&text, &[]);
+    ended.expect(0);
+    assert!(calls.contains("--method POST"), "{calls}");
 }
 
 #[test]
@@ -113,12 +137,13 @@ fn a_comment_goes_to_no_other_pull_request() {
     assert!(!calls.contains("POST"), "{calls}");
 }
 
-/// A folder of archives with a servegate whose `matrix` prints the plan file as it is: how many
-/// cells a plan has is not what the script is about.
+/// A folder with the archive of a servegate that is the real one, by its path: packed it would
+/// take seconds.
 fn archives() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("servegate");
-    fs::write(&program, "#!/bin/sh\n[ \"$1 $2\" = 'matrix --plan' ] && cat \"$3\"\n").unwrap();
+    let real = env!("CARGO_BIN_EXE_servegate");
+    fs::write(&program, format!("#!/bin/sh\nexec '{real}' \"$@\"\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let pack = "archive=servegate-$(uname -m)-unknown-linux-gnu.tar.gz; \
                 tar -czf $archive servegate; rm servegate; sha256sum $archive >SHA256SUMS";
@@ -133,8 +158,15 @@ fn a_plan_becomes_a_canary_and_batches_that_a_matrix_holds() {
     let plan = archives.path().join("plan");
     for (cells, wanted) in [(1, vec![]), (2, vec![1]), (257, vec![256]), (600, vec![256, 256, 87])]
     {
-        let include: Vec<_> = (0..cells).map(|id| serde_json::json!({ "id": id })).collect();
-        fs::write(&plan, serde_json::json!({ "include": include }).to_string()).unwrap();
+        let models: Vec<_> = (0..cells).map(|model| format!("m{model}")).collect();
+        let text = serde_json::json!({
+            "version": 1,
+            "frameworks": ["sim"],
+            "models": models,
+            "profiles": ["smoke"],
+            "runners": ["local"],
+        });
+        fs::write(&plan, text.to_string()).unwrap();
         let places =
             [("PLAN", plan.to_str().unwrap()), ("ARCHIVES", archives.path().to_str().unwrap())];
         let (ended, written) = script("plan.sh", &places);
@@ -143,11 +175,16 @@ fn a_plan_becomes_a_canary_and_batches_that_a_matrix_holds() {
             let mut lines = written.lines().filter_map(|line| line.strip_prefix(name));
             serde_json::from_str(lines.next().expect("an output")).expect("JSON")
         };
-        assert_eq!(output("canary="), serde_json::json!({ "include": [{ "id": 0 }] }));
+        let included = |matrix: &serde_json::Value| matrix["include"].as_array().unwrap().clone();
         let batches = output("batches=");
-        let sizes = batches.as_array().unwrap().iter();
-        let sizes: Vec<_> = sizes.map(|batch| batch["include"].as_array().unwrap().len()).collect();
+        let batches: Vec<_> = batches.as_array().unwrap().iter().map(included).collect();
+        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
         assert_eq!(sizes, wanted, "{cells} cells");
+        let canary = included(&output("canary="));
+        assert_eq!(canary.len(), 1);
+        let all = [canary, batches.concat()].concat();
+        let named: Vec<_> = all.iter().map(|cell| cell["model"].as_str().unwrap()).collect();
+        assert_eq!(named, models, "each cell once, in the order of the plan");
     }
 }
 

@@ -201,7 +201,7 @@ fn kill_after_every_step(place: &Place) {
     assert!(listed.contains("\t3 accepted") && listed.contains("\t2 accepted"), "{listed}");
     for key in listed.lines().map(|line| line.split('\t').next().unwrap()) {
         let history = place.run(&world, &["baseline", "history", key]).expect(0);
-        assert!(history.stdout.contains(": 1 sessions"), "{}", history.transcript());
+        assert!(history.stdout.contains(": 1 session\n"), "{}", history.transcript());
     }
 }
 
@@ -449,6 +449,84 @@ fn a_store_judges_as_the_folder_in_the_repository_does() {
     assert!(world.journal()[0]["request"]["options"]["store"] == place.url.as_str());
     let plan = place.run(&world, &[&["plan"], TINY].concat()).expect(0);
     assert!(plan.stdout.contains(&key), "{}", plan.transcript());
+}
+
+/// Copies the files of a world with three accepted sessions into a store, and back again.
+fn copy_into(place: &Place) {
+    let world = measured();
+    world.run(&["baseline", "accept"]).expect(0);
+    for _ in 0..2 {
+        world.run(&[&["bench", "--runs", "3"], TINY].concat()).expect(0);
+        world.run(&["baseline", "accept", "--reason", "r"]).expect(0);
+    }
+    // One of them is there already, as it was accepted there.
+    place.run(&world, &["baseline", "accept", "--reason", "r"]).expect(0);
+    let files = || tree(&world.path().join("results/baselines"));
+    let before = files();
+    let to = ["baseline", "copy", "--to", &place.url];
+    let elsewhere = place.clone().at("file:///nowhere");
+    let copied = elsewhere.run(&world, &to).expect(0).stdout;
+    assert!(copied.contains("2 sessions copied, 1 already there: "), "{copied}");
+    assert_eq!(copied.matches(": copied\n").count(), 2, "{copied}");
+    let key = key(&world, place);
+    assert!(place.list(&world).contains("3 accepted sessions"), "{}", place.list(&world));
+    let again = place.run(&world, &["baseline", "copy"]).expect(0).stdout;
+    assert!(again.contains("0 sessions copied, 3 already there: "), "{again}");
+    for args in [&["gate", "--json"][..], &["baseline", "history", &key]] {
+        assert_eq!(world.run(args).stdout, place.run(&world, args).stdout, "{args:?}");
+    }
+    assert_eq!(files(), before, "the files are left as they are");
+}
+
+/// Names and contents below a folder.
+fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        entries.map(|path| (path.display().to_string(), fs::read(&path).unwrap())).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn baselines_kept_as_files_are_copied_into_a_folder() {
+    let elsewhere = World::new();
+    copy_into(&Place::folder(&elsewhere));
+}
+
+#[test]
+fn baselines_kept_as_files_are_copied_into_a_bucket() {
+    let test = "baselines_kept_as_files_are_copied_into_a_bucket";
+    let Some(server) = Server::start(test) else { return };
+    copy_into(&server.place());
+}
+
+#[test]
+fn a_copy_that_may_not_or_cannot_be_made_copies_nothing() {
+    let world = measured();
+    let place = Place::folder(&world);
+    let mut said = String::new();
+    let mut refused = |place: &Place, args: &[&str], code| {
+        let ended = place.run(&world, &[&["baseline", "copy"], args].concat()).expect(code);
+        assert_eq!(place.list(&world), "", "nothing was copied");
+        said += &ended.stderr.replace(&world.path().display().to_string(), "WORLD");
+    };
+    refused(&place, &[], 64);
+    world.run(&["baseline", "accept"]).expect(0);
+    refused(&place.clone().with("GITHUB_EVENT_NAME", "pull_request"), &[], 64);
+    refused(&place, &["--store-read-only"], 64);
+    fs::write(world.path().join("results/baselines/zz.json"), "{").unwrap();
+    refused(&place, &[], 4);
+    said += &world.run(&["baseline", "copy"]).expect(64).stderr;
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn a_store_that_a_comparison_would_not_read_is_refused() {
+    let world = measured();
+    let refused = world.run(&["compare", "--store", "file:///nowhere"]).expect(64);
+    insta::assert_snapshot!(refused.stderr);
+    let place = Place::folder(&world).at("file:///nowhere");
+    place.run(&world, &["compare"]).expect(0);
 }
 
 #[test]

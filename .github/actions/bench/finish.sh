@@ -26,7 +26,7 @@ write_absent() {
   </testsuite>
 </testsuites>
 XML
-  printf '## servegate\n\n%s\n' "$why" >"$SG_RESULTS/summary.md"
+  printf '## 💥 servegate: broken\n\n%s\n' "$why" >"$SG_RESULTS/summary.md"
   cat "$SG_RESULTS/summary.md" >>"$GITHUB_STEP_SUMMARY"
   output exit-code ""
   output session ""

@@ -225,7 +225,19 @@ impl Judging<'_> {
         match find(self.shelf, self.file, runs[0]) {
             Ok(baseline) => {
                 let stored = baseline.as_ref().map_or_else(Vec::new, Baseline::runs);
-                gate::judge_stored(self.rule, &stored, runs, self.stored)
+                let judged = gate::judge_stored(self.rule, &stored, runs, self.stored);
+                match baseline {
+                    // There is one, and it says nothing.
+                    Some(empty) if judged.verdict == Verdict::MissingBaseline => Judgement {
+                        reason: format!(
+                            "the baseline of `{}` has no run in it; `baseline accept` makes this \
+                             session its first",
+                            empty.key
+                        ),
+                        ..judged
+                    },
+                    Some(_) | None => judged,
+                }
             }
             Err(bad) => bad.judgement(self.rule, runs),
         }

@@ -309,6 +309,14 @@ pub struct Estimate {
     pub equivalent: bool,
 }
 
+impl Estimate {
+    /// The chance that tells: of what was found better that of being better by chance, else that of
+    /// being worse.
+    pub const fn p_told(&self) -> f64 {
+        if self.improved { self.p_better } else { self.p }
+    }
+}
+
 /// A pair that was drawn in towards the median pair.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Clamp {

@@ -1,5 +1,7 @@
 //! Judgements for the terminal, and the words that every report has for them.
 
+use std::ops::Range;
+
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use domain::event::{Judgement, MetricJudgement};
 use domain::gate::{Basis, Estimate};
@@ -26,6 +28,9 @@ const LONGEST_NAME: usize = 60;
 /// Headings of the columns of [`row`]. The bounds are one-sided, each at 1 - beta.
 pub(crate) const COLUMNS: [&str; 7] =
     ["metric", "baseline", "candidate", "change", "bounds", "p", "verdict"];
+
+/// Which of the columns hold numbers.
+pub(crate) const NUMBERS: Range<usize> = 1..6;
 
 /// What stands for the verdict of a metric that does not decide.
 const NOT_GATING: &str = "not gating";
@@ -66,7 +71,7 @@ fn grid(rows: Vec<Vec<String>>) -> String {
     rows.into_iter().for_each(|row| {
         grid.add_row(row);
     });
-    for column in grid.column_iter_mut().skip(1).take(COLUMNS.len() - 2) {
+    for column in grid.column_iter_mut().skip(NUMBERS.start).take(NUMBERS.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     grid.trim_fmt() + "\n"
@@ -150,7 +155,8 @@ impl Shown<'_> {
             candidate,
             change(self.change),
             self.bounds(),
-            self.estimate.map_or_else(|| UNKNOWN.to_owned(), |found| format!("{:.1e}", found.p)),
+            self.estimate
+                .map_or_else(|| UNKNOWN.to_owned(), |found| format!("{:.1e}", found.p_told())),
             verdict.to_owned(),
         ]
     }

@@ -4,27 +4,37 @@
 //! number of rows and every cell a length, and a section that would still go beyond is left out
 //! and says so.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use domain::event::Judgement;
+use domain::exit::Exit;
 use domain::facts::{Environment, Severity};
 use domain::gate::Side;
 use domain::metric::{Latency, Metric, Stat};
 use domain::summary::RunSummary;
+use domain::verdict::Verdict;
 use stats::gate::FileJudgement;
 
-use crate::judgement::{COLUMNS, rows, rows_of_pairs, weaker};
+use crate::judgement::{COLUMNS, NUMBERS, rows, rows_of_pairs, weaker};
 use crate::lines::{failure, left_behind, stop};
 use crate::number::{mean, readable_or_unknown};
-use crate::session::{SessionView, StepState, WRITES_REPORTS, kind};
-use crate::text::markdown as escaped;
+use crate::session::{SessionView, StepState, StepView, WRITES_REPORTS, kind};
+use crate::text::{in_tag, markdown as escaped};
 
 /// Rows of a table; the rest is counted.
 const MOST_ROWS: usize = 50;
 
 /// Longest cell, in characters of its text.
-const LONGEST_CELL: usize = 300;
+pub(crate) const LONGEST_CELL: usize = 300;
 
 /// Bytes that the whole may have: below 1 MiB, with room for what a job writes around it.
 const MOST_BYTES: usize = 900_000;
+
+/// Bytes of the table of verdicts, of the metrics below it and of the results: many hundred keys.
+const VERDICT_BYTES: usize = 250_000;
+const DETAIL_BYTES: usize = 350_000;
+const RESULT_BYTES: usize = 150_000;
 
 /// Metrics of the key table: one a concern, so that it fits a screen.
 pub(crate) const SHOWN: [Metric; 6] = [
@@ -67,23 +77,74 @@ pub fn markdown(session: &SessionView) -> String {
 /// The judgement on a file of pairs as GitHub-flavoured Markdown, below 1 MiB.
 pub fn markdown_of_pairs(judged: &FileJudgement) -> String {
     let verdict = judged.decision.verdict;
-    let head = format!("## servegate gate\n\n**{verdict}**: {}\n", cell(&judged.reason));
-    format!("{head}\n{}{}", table(&COLUMNS, &rows_of_pairs(judged)), notes(&judged.notes))
+    let head = format!("## {} servegate gate: {}\n\n", sign(verdict), words(verdict));
+    let reason = cell(&judged.reason);
+    let table = table(&judged_columns(), &rows_of_pairs(judged));
+    format!("{head}{reason}\n\n{table}{}", notes(&judged.notes))
+}
+
+/// A sign for a verdict, since colour is not to be had in Markdown.
+pub(crate) const fn sign(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "✅",
+        Verdict::Improved => "🚀",
+        Verdict::MissingBaseline => "🆕",
+        Verdict::Inconclusive => "⚠️",
+        Verdict::Regressed => "❌",
+        Verdict::Incomparable => "⛔",
+        Verdict::Broken => "💥",
+    }
+}
+
+/// A verdict in words.
+fn words(verdict: Verdict) -> String {
+    verdict.as_str().replace('-', " ")
+}
+
+/// A sign and a few words that stay on one line.
+pub(crate) fn signed(verdict: Verdict, word: &str) -> String {
+    format!("{} {}", sign(verdict), word.replace('-', " ")).replace(' ', "&nbsp;")
 }
 
 /// What happened, in two lines.
 fn headline(session: &SessionView) -> String {
-    let id = session.session.as_deref().unwrap_or("without a first line");
     let failed = failed_steps(session).count();
-    let worst = session.judgements.iter().map(|judgement| judgement.verdict).max();
-    let verdict = worst.map(|worst| format!("verdict **{worst}**"));
+    let id = session.session.as_deref().map(|id| format!("session {}", cell(id)));
     let failed = (0 < failed).then(|| format!("**{}**", counted(failed, "step", "failed")));
-    let exit = session.exit.map(|exit| format!("exit code {}: {}", exit.code(), exit.meaning()));
-    let runs = counted(session.runs.len(), "run", "saved");
     let stopped = session.stop.map(|by| stop(by).to_owned());
-    let parts = failed.into_iter().chain(verdict).chain(stopped).chain([runs]).chain(exit);
+    let runs = counted(session.runs.len(), "run", "saved");
+    let exit = session.exit.map(|exit| match exit {
+        // The title says it all.
+        Exit::Done => format!("exit code {}", exit.code()),
+        other => format!("exit code {}: {}", other.code(), other.meaning()),
+    });
+    let judged: Vec<&Judgement> = session.judgements.iter().collect();
+    let judged = (1 < judged.len()).then(|| tally(&judged));
+    let parts = failed.into_iter().chain(stopped).chain(judged).chain([runs]).chain(exit).chain(id);
     let parts: Vec<String> = parts.collect();
-    format!("## servegate {}\n\n{}\n", cell(id), parts.join(" · "))
+    format!("## {}\n\n{}\n", title(session), parts.join(" · "))
+}
+
+/// What became of the session, in a few words. A session that is still being reported has no exit
+/// code yet.
+fn title(session: &SessionView) -> String {
+    let broken = failed_steps(session).next().is_some()
+        || !session.left_behind.is_empty()
+        || session.steps.iter().any(broke_off)
+        || matches!(
+            session.exit,
+            Some(Exit::NotMeasured | Exit::Bug | Exit::LeftBehind | Exit::Usage)
+        );
+    let worst = session.judgements.iter().map(|judgement| judgement.verdict).max();
+    match (session.stop, worst) {
+        (Some(_), _) => "🛑 servegate: cancelled".to_owned(),
+        (None, _) if broken => {
+            format!("{} servegate: {}", sign(Verdict::Broken), words(Verdict::Broken))
+        }
+        (None, Some(worst)) => format!("{} servegate: {}", sign(worst), words(worst)),
+        (None, None) if session.runs.is_empty() => "servegate: nothing was measured".to_owned(),
+        (None, None) => "servegate: measured".to_owned(),
+    }
 }
 
 fn failed_steps(session: &SessionView) -> impl Iterator<Item = (&str, String)> {
@@ -93,6 +154,11 @@ fn failed_steps(session: &SessionView) -> impl Iterator<Item = (&str, String)> {
     })
 }
 
+/// Whether the journal ends in a step; the one that writes the reports is still at it.
+fn broke_off(step: &StepView) -> bool {
+    step.state == StepState::Running && kind(&step.name) != WRITES_REPORTS
+}
+
 /// Failed steps, steps that were not done, and what is left running.
 fn failures(session: &SessionView) -> String {
     let failed = failed_steps(session).map(|(name, why)| [name.to_owned(), why]);
@@ -100,33 +166,68 @@ fn failures(session: &SessionView) -> String {
     let left = left.map(|left| ["cleanup".to_owned(), left]);
     let not_done = session.steps.iter().filter_map(|step| match &step.state {
         StepState::Skipped(why) => Some([step.name.clone(), format!("not done: {why}")]),
-        StepState::Running if kind(&step.name) != WRITES_REPORTS => {
+        StepState::Running if broke_off(step) => {
             Some([step.name.clone(), "the journal ends in this step".to_owned()])
         }
         StepState::Running | StepState::Succeeded(_) | StepState::Failed(_) => None,
     });
     let rows: Vec<_> = left.into_iter().chain(failed).chain(not_done).map(Vec::from).collect();
-    section("Failures", &table(&["step", "what happened"], &rows))
+    section("Failures", &table(&["step", "what happened"].map(Column::Text), &rows))
 }
 
 fn verdicts(session: &SessionView) -> String {
     let mut judgements: Vec<&Judgement> = session.judgements.iter().collect();
     // Stable: judgements of the same verdict stay in the order of the session.
-    judgements.sort_by_key(|judgement| std::cmp::Reverse(judgement.verdict));
+    judgements.sort_by_key(|judgement| Reverse(judgement.verdict));
     let row = |judgement: &&Judgement| {
-        vec![judgement.key.clone(), judgement.verdict.to_string(), judgement.reason.clone()]
+        let verdict = signed(judgement.verdict, judgement.verdict.as_str());
+        vec![verdict, cell(&judgement.key), cell(&judgement.reason)]
     };
-    let rows: Vec<_> = judgements.iter().map(row).collect();
-    let details: String = judgements.iter().take(MOST_ROWS).map(|judged| metrics(judged)).collect();
-    section("Verdicts", &(table(&["key", "verdict", "why"], &rows) + &details))
+    let columns = ["verdict", "key", "why"].map(Column::Text);
+    let (mut text, left_out) = fitting(head(&columns), judgements.iter().map(row), VERDICT_BYTES);
+    if 0 < left_out {
+        let rest = &judgements[judgements.len() - left_out..];
+        text.push_str(&format!("\n… and {left_out} more: {}\n", tally(rest)));
+    }
+    let (mut told, mut more) = (String::new(), 0_usize);
+    for details in judgements.iter().map(|judged| metrics(judged)) {
+        if told.len() + details.len() <= DETAIL_BYTES {
+            told.push_str(&details);
+        } else {
+            more += 1;
+        }
+    }
+    if 0 < more {
+        told.push_str(&format!("\n… and the metrics of {more} more\n"));
+    }
+    section("Verdicts", &(text + &told))
+}
+
+/// `1 regressed, 10 pass`, the worst first.
+fn tally(judgements: &[&Judgement]) -> String {
+    let mut counts: BTreeMap<Reverse<Verdict>, usize> = BTreeMap::new();
+    for judgement in judgements {
+        *counts.entry(Reverse(judgement.verdict)).or_default() += 1;
+    }
+    let counts = counts.into_iter().map(|(Reverse(verdict), n)| format!("{n} {}", words(verdict)));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 /// The metrics of a key, to be opened by whoever wants to know; deciding ones first.
 fn metrics(judgement: &Judgement) -> String {
-    let table = table(&COLUMNS, &rows(judgement));
+    let table = table(&judged_columns(), &rows(judgement));
     let weaker = weaker(judgement).trim_end();
     let weaker = if weaker.is_empty() { String::new() } else { format!("\n**{weaker}**\n") };
-    details(&cell(&judgement.key), &(table + &weaker + &notes(&judgement.notes)))
+    let title = format!("{} {}", sign(judgement.verdict), in_tag(&judgement.key, LONGEST_CELL));
+    details(&title, &(table + &weaker + &notes(&judgement.notes)))
+}
+
+/// Columns of a table of judged metrics.
+pub(crate) fn judged_columns() -> Vec<Column<'static>> {
+    let column = |(at, title)| {
+        if NUMBERS.contains(&at) { Column::Number(title) } else { Column::Text(title) }
+    };
+    COLUMNS.into_iter().enumerate().map(column).collect()
 }
 
 /// A list of notes after an empty line; nothing if there is none.
@@ -149,11 +250,31 @@ fn results(session: &SessionView) -> String {
             None => groups.push((key, vec![run])),
         }
     }
-    let rows: Vec<_> = groups.iter().map(|(_, runs)| result(runs)).collect();
-    let titles = SHOWN.map(|metric| format!("{} ({})", metric.card().title, metric.card().unit));
-    let context = ["framework", "model", "profile", "engine", "runs", "failed requests"];
-    let header: Vec<&str> = context.into_iter().chain(titles.iter().map(String::as_str)).collect();
-    section("Results", &table(&header, &rows))
+    // A baseline stands above its candidate, whichever was measured first.
+    let first_of =
+        |(key, _): &(String, Option<Side>)| groups.iter().position(|((known, _), _)| known == key);
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_by_key(|at| (first_of(&groups[*at].0), groups[*at].0.1));
+    let rows = order.into_iter().map(|at| result(&groups[at].1));
+    let rows = rows.map(|row| row.iter().map(|text| cell(text)).collect());
+    let titles = shown_titles();
+    let numbers = ["runs", "failed"].into_iter().chain(titles.iter().map(String::as_str));
+    let context = ["framework", "model", "profile"].map(Column::Text);
+    let columns: Vec<_> = context.into_iter().chain(numbers.map(Column::Number)).collect();
+    let (mut text, left_out) = fitting(head(&columns), rows, RESULT_BYTES);
+    if 0 < left_out {
+        text.push_str(&format!("\n… and {left_out} more\n"));
+    }
+    section("Results", &text)
+}
+
+/// Titles of [`SHOWN`], short enough for a table that has all of them.
+pub(crate) fn shown_titles() -> [String; SHOWN.len()] {
+    SHOWN.map(|metric| {
+        let card = metric.card();
+        let title = card.title.replace("Request throughput", "Requests");
+        format!("{} ({})", title.replace("Output token throughput", "Output"), card.unit)
+    })
 }
 
 /// One row over the repeats of a key; there is at least one.
@@ -165,8 +286,7 @@ fn result(runs: &[&RunSummary]) -> Vec<String> {
     let context = [
         format!("{} {version}{side}", run.framework.title()),
         run.model.clone(),
-        run.profile.name.clone(),
-        run.engine.to_string(),
+        format!("{}, {}", run.profile.name, run.engine),
         runs.len().to_string(),
         failed.to_string(),
     ];
@@ -200,9 +320,7 @@ fn waits(session: &SessionView) -> String {
         })
     };
     let rows: Vec<_> = session.runs.iter().filter_map(|run| row(&run.summary)).collect();
-    let header = [
-        "framework",
-        "run",
+    let numbers = [
         "Mean TTFT (ms)",
         "Mean TTFT from due (ms)",
         "P99 TTFT from due (ms)",
@@ -210,7 +328,9 @@ fn waits(session: &SessionView) -> String {
         "P99 send lag (ms)",
         "Max send lag (ms)",
     ];
-    section("Sent later than due", &table(&header, &rows))
+    let context = ["framework", "run"].map(Column::Text);
+    let columns: Vec<_> = context.into_iter().chain(numbers.map(Column::Number)).collect();
+    section("Sent later than due", &table(&columns, &rows))
 }
 
 /// What the GPUs did in each run, to be opened by whoever wants to know.
@@ -241,15 +361,17 @@ fn anomalies(session: &SessionView) -> String {
         vec![at, noted.anomaly.kind().to_owned(), noted.anomaly.to_string()]
     });
     let mut findings: Vec<_> = session.findings.iter().collect();
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings.sort_by_key(|finding| Reverse(finding.severity));
     let found = findings.into_iter().filter(|finding| Severity::Info < finding.severity);
     let found = found.map(|finding| {
         let at = finding.gpu.map_or_else(|| "host".to_owned(), |gpu| format!("GPU {gpu}"));
-        let message = format!("{} {}", finding.message, finding.advice);
+        let ends = finding.message.ends_with(['.', '!', '?']);
+        let stop = if ends || finding.advice.is_empty() { "" } else { "." };
+        let message = format!("{}{stop} {}", finding.message, finding.advice);
         vec![at, format!("{} ({})", finding.check, finding.severity), message]
     });
     let rows: Vec<_> = noted.chain(found).collect();
-    section("Anomalies", &table(&["where", "kind", "what"], &rows))
+    section("Anomalies", &table(&["where", "kind", "what"].map(Column::Text), &rows))
 }
 
 /// The machines that runs were made on, each once.
@@ -267,7 +389,7 @@ fn environments(session: &SessionView) -> String {
     }
     let rows: Vec<_> = known.into_iter().map(machine).collect();
     let header = ["host", "GPUs", "driver", "CPU", "CPUs", "kernel", "servegate"];
-    let table = table(&header, &rows);
+    let table = table(&header.map(Column::Text), &rows);
     if table.is_empty() { String::new() } else { details("Environment", &table) }
 }
 
@@ -289,20 +411,68 @@ pub(crate) fn section(title: &str, body: &str) -> String {
     if body.is_empty() { String::new() } else { format!("\n### {title}\n\n{body}") }
 }
 
-pub(crate) fn details(summary: &str, body: &str) -> String {
-    format!("\n<details><summary>{summary}</summary>\n\n{body}\n</details>\n")
+/// A section to be opened. The title is HTML: Markdown is not read within it.
+pub(crate) fn details(title: &str, body: &str) -> String {
+    format!("\n<details><summary>{title}</summary>\n\n{body}\n</details>\n")
 }
 
-/// A table of bounded size; nothing if it has no row.
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+/// A column of a table, by its heading.
+#[derive(Clone, Copy)]
+pub(crate) enum Column<'a> {
+    /// Of text.
+    Text(&'a str),
+    /// Of numbers, which stand below one another.
+    Number(&'a str),
+}
+
+/// The head of a table: its headings and the line below them.
+pub(crate) fn head(columns: &[Column<'_>]) -> String {
+    let title = |column: &Column<'_>| match column {
+        Column::Text(title) | Column::Number(title) => cell(title),
+    };
+    let rule = |column: &Column<'_>| match column {
+        Column::Text(_) => "---".to_owned(),
+        Column::Number(_) => "---:".to_owned(),
+    };
+    let titles: Vec<String> = columns.iter().map(title).collect();
+    let rules: Vec<String> = columns.iter().map(rule).collect();
+    line(&titles) + &line(&rules)
+}
+
+/// A row of a table; its cells are Markdown.
+fn line(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// A table of whole rows within a number of bytes, and how many rows did not fit. Cells are given
+/// as Markdown.
+pub(crate) fn fitting(
+    head: String,
+    mut rows: impl ExactSizeIterator<Item = Vec<String>>,
+    most_bytes: usize,
+) -> (String, usize) {
+    let (mut text, mut shown) = (head, 0);
+    while let Some(row) = rows.next() {
+        let row = line(&row);
+        // Once a row does not fit none after it is shown: they are in order of importance.
+        if most_bytes < text.len() + row.len() {
+            let left_out = 1 + rows.len();
+            return if shown == 0 { (String::new(), left_out) } else { (text, left_out) };
+        }
+        text.push_str(&row);
+        shown += 1;
+    }
+    if shown == 0 { (String::new(), 0) } else { (text, 0) }
+}
+
+/// A table of a bounded number of rows; nothing if it has none.
+fn table(columns: &[Column<'_>], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let mut text = line(header.iter().map(|title| cell(title)).collect());
-    text.push_str(&line(header.iter().map(|_| "---".to_owned()).collect()));
+    let mut text = head(columns);
     for row in rows.iter().take(MOST_ROWS) {
-        text.push_str(&line(row.iter().map(|text| cell(text)).collect()));
+        text.push_str(&line(&row.iter().map(|text| cell(text)).collect::<Vec<_>>()));
     }
     if let Some(more) = rows.len().checked_sub(MOST_ROWS).filter(|more| 0 < *more) {
         text.push_str(&format!("\n… and {more} more\n"));

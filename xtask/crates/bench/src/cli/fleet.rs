@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use domain::fleet::is_cell_id;
 
-use super::StoreArgs;
-
 /// `matrix`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -63,7 +61,7 @@ pub struct FanInArgs {
     #[arg(long, value_name = "DIR", requires = "from")]
     pub skills: Option<PathBuf>,
     /// Name of the suite: heads the reports, and tells its comment from those of others
-    #[arg(long, value_name = "NAME", default_value = "servegate", value_parser = suite)]
+    #[arg(long, value_name = "NAME", default_value = "servegate", value_parser = suite, requires = "from")]
     pub suite: String,
     /// Write the job summary, Markdown below 1 MiB, to this file
     #[arg(long, value_name = "FILE", requires = "from")]
@@ -86,8 +84,10 @@ pub struct FanInArgs {
     /// A missing baseline ends with exit code 3
     #[arg(long, requires = "from")]
     pub require_baseline: bool,
-    #[command(flatten)]
-    pub store: StoreArgs,
+    /// Judge by the baselines in this store, not by those in the results tree: a URL as `baseline`
+    /// takes it [default: $SERVEGATE_STORE]
+    #[arg(long, value_name = "URL", requires = "from")]
+    pub store: Option<String>,
 }
 
 /// Reads the id of a cell; an empty one, as an unset variable of a workflow gives, is none.

@@ -21,7 +21,7 @@ pub use certify::{CertifyArgs, Cores, PeersArgs};
 pub use fleet::{FanInArgs, MatrixArgs, MatrixOutput};
 pub use load::LoadArgs;
 pub use load_flags::LoadFlags;
-pub use store::{StoreArgs, WritableStoreArgs};
+pub use store::{STORE_VARIABLE, StoreArgs, WritableStoreArgs};
 pub use trial::{AbArgs, CalibrateArgs, Own, TrialArgs};
 
 /// Benchmarks LLM serving frameworks under identical conditions, and says whether the numbers
@@ -383,6 +383,12 @@ pub enum BaselineCommand {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Copy the baselines of the results tree into a store; what is there already stays as it is
+    Copy {
+        /// The store [default: the one of --store]
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+    },
     /// Show a key's sessions in time, and where they changed for good
     History {
         /// The key, as `baseline list` prints it
@@ -451,9 +457,8 @@ pub struct SkillArgs {
 pub enum SkillCommand {
     /// Check a folder of skills; prints every fault with file and line
     Check {
-        /// The folder
-        #[arg(default_value = "skills")]
-        folder: PathBuf,
+        /// The folder [default: `skills` here, else the ones built in]
+        folder: Option<PathBuf>,
     },
     /// Print the JSON schema of a skill file
     Schema,

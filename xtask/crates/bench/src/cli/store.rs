@@ -12,12 +12,15 @@ pub struct StoreArgs {
     #[arg(
         long,
         value_name = "URL",
-        env = "SERVEGATE_STORE",
+        env = STORE_VARIABLE,
         hide_env_values = true,
         global = true
     )]
     pub store: Option<String>,
 }
+
+/// The variable that names the store where none is typed.
+pub const STORE_VARIABLE: &str = "SERVEGATE_STORE";
 
 /// The store of baselines, for what may also write to it.
 #[derive(Clone, Debug, Args)]

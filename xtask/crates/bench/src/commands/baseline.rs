@@ -1,4 +1,6 @@
-//! `baseline list`, `show`, `accept`, `history`.
+//! `baseline list`, `show`, `accept`, `copy`, `history`.
+
+mod copy;
 
 use anyhow::anyhow;
 use domain::exit::Exit;
@@ -7,33 +9,38 @@ use domain::summary::RunSummary;
 use domain::verdict::Verdict;
 use report::SessionView;
 use report::history::{Drawn, draw};
-use stats::gate::{change_points, ratios};
+use stats::gate::{change_points, count, ratios};
 
 use crate::baselines::{self, Acceptance, Baseline, Shelf, Shelved};
-use crate::cli::{BaselineArgs, BaselineCommand};
+use crate::cli::{BaselineArgs, BaselineCommand, StoreArgs};
 use crate::clock::now;
 use crate::commands::{print, recorded};
 use crate::failure::Failure;
 use crate::inputs;
 use crate::store::{Results, read_entries};
+use copy::copy;
 
 /// Carries it out.
 pub fn run(args: &BaselineArgs) -> Result<Exit, Failure> {
     let results = Results::at(&args.results);
     let event = std::env::var(EVENT).ok();
     let access = baselines::access(args.store.store_read_only, event.as_deref());
-    let shelf = Shelf::of(&results, inputs::store(&args.store.place)?.as_ref(), access)?;
+    let shelf = || Shelf::of(&results, inputs::store(&args.store.place)?.as_ref(), access.clone());
     let text = match &args.command {
-        BaselineCommand::List => list(&shelf)?,
+        BaselineCommand::List => list(&shelf()?)?,
         BaselineCommand::Show { key } => {
-            let mut baseline = stored(&shelf, key)?;
+            let mut baseline = stored(&shelf()?, key)?;
             baseline.shorten();
             show(&baseline)
         }
         BaselineCommand::Accept { session, reason } => {
-            accept(&results, &shelf, session.as_deref(), reason.as_deref())?
+            accept(&results, &shelf()?, session.as_deref(), reason.as_deref())?
         }
-        BaselineCommand::History { key } => history(&results, &stored(&shelf, key)?)?,
+        BaselineCommand::Copy { to } => {
+            let store = to.clone().or_else(|| args.store.place.store.clone());
+            copy(&results, &StoreArgs { store }, access)?
+        }
+        BaselineCommand::History { key } => history(&results, &stored(&shelf()?, key)?)?,
     };
     print(&text)?;
     Ok(Exit::Done)
@@ -50,8 +57,11 @@ fn list(shelf: &Shelf) -> Result<String, Failure> {
             let newest = runs.iter().map(|run| run.finished).max();
             let newest = newest.map_or_else(|| "never".to_owned(), |at| at.to_string());
             let what = match shelved.accepted {
-                Some(accepted) => format!("{accepted} accepted sessions"),
-                None => format!("{} sessions, {} runs", baseline.sessions.len(), runs.len()),
+                Some(accepted) => count(accepted, "accepted session"),
+                None => {
+                    let sessions = count(baseline.sessions.len(), "session");
+                    format!("{sessions}, {}", count(runs.len(), "run"))
+                }
             };
             format!("{}\t{what}, newest {newest}\n", baseline.key)
         }
@@ -111,7 +121,11 @@ fn accept(
     }
     let mut text = String::new();
     for (key, runs, acceptance) in accepted {
-        text.push_str(&format!("{key}: {} runs accepted: {}\n", runs.len(), acceptance.reason));
+        text.push_str(&format!(
+            "{key}: {} accepted: {}\n",
+            count(runs.len(), "run"),
+            acceptance.reason
+        ));
         shelf.accept(&key, &runs, acceptance)?;
     }
     Ok(text)
@@ -163,7 +177,7 @@ fn history(results: &Results, baseline: &Baseline) -> Result<String, Failure> {
     }
     sessions.sort_by(|(a, _), (b, _)| a.cmp(b));
     let text = Metric::KEY.into_iter().map(|metric| drawn(metric, &sessions));
-    Ok(format!("{}: {} sessions\n\n", baseline.key, sessions.len())
+    Ok(format!("{}: {}\n\n", baseline.key, count(sessions.len(), "session"))
         + &text.collect::<Vec<_>>().join("\n"))
 }
 

@@ -20,7 +20,7 @@ use stats::fleet::{Fleet, Found, Hardware, Measured, Told, merge};
 use stats::gate::StoredMay;
 
 use crate::baselines::{Judging, Shelf, by_key};
-use crate::cli::{CompareArgs, FanInArgs};
+use crate::cli::{CompareArgs, FanInArgs, STORE_VARIABLE, StoreArgs};
 use crate::clock::now;
 use crate::commands::print;
 use crate::failure::Failure;
@@ -41,7 +41,9 @@ pub fn run(args: &CompareArgs, folder: &Path) -> Result<Exit, Failure> {
     let plan = fan_in.plan.as_deref().map(|plan| inputs::cells(plan, fan_in.skills.as_deref()));
     let plan = plan.transpose()?;
     let rule = inputs::rule(fan_in.skills.as_deref())?;
-    let store = inputs::store(&fan_in.store)?;
+    // It is no default of the argument: the variable may be set where nothing is put together.
+    let typed = fan_in.store.clone().or_else(|| std::env::var(STORE_VARIABLE).ok());
+    let store = inputs::store(&StoreArgs { store: typed })?;
     let shelf = Shelf::to_read(&Results::at(&args.results), store.as_ref())?;
     let reader = Reader {
         shelf: &shelf,

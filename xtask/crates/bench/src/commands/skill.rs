@@ -11,7 +11,7 @@ use crate::inputs;
 pub fn run(args: &SkillArgs) -> Result<Exit, Failure> {
     match &args.command {
         SkillCommand::Check { folder } => {
-            let sources = inputs::skills_in(folder)?;
+            let sources = inputs::skills(folder.as_deref())?;
             ::skill::check(&sources).map_err(Failure::usage)?;
             let names = sources.iter().map(|source| format!("{}: ok\n", source.path));
             print(&names.collect::<String>())?;

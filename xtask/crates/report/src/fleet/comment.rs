@@ -7,7 +7,7 @@ use super::summary::{headline, notes, verdicts};
 use crate::markdown::section;
 
 /// Bytes of the table: a comment holds 65,536 characters.
-const VERDICT_BYTES: usize = 45_000;
+const VERDICT_BYTES: usize = 55_000;
 
 /// Bytes of what else was found.
 const NOTE_BYTES: usize = 8_000;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use domain::verdict::Verdict;
 use stats::fleet::{CellState, Fleet, FleetCell, Measured};
 
-use crate::markdown::{SHOWN, cell};
+use crate::markdown::{Column, SHOWN, cell, head, shown_titles, signed};
 use crate::number::{change, readable_or_unknown};
+use crate::text::markdown;
 
 /// What became of a cell, in one word, with the sign that people find it by.
 pub(super) fn word(of: &FleetCell) -> &'static str {
@@ -16,19 +17,6 @@ pub(super) fn word(of: &FleetCell) -> &'static str {
         CellState::Invalid(_) => "invalid",
         CellState::Incomparable(_) => Verdict::Incomparable.as_str(),
         CellState::Judged => of.verdict().as_str(),
-    }
-}
-
-/// A sign for a verdict, since colour is not to be had in Markdown.
-pub(super) const fn sign(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "✅",
-        Verdict::Improved => "🚀",
-        Verdict::MissingBaseline => "🆕",
-        Verdict::Inconclusive => "❔",
-        Verdict::Regressed => "❌",
-        Verdict::Incomparable => "⛔",
-        Verdict::Broken => "💥",
     }
 }
 
@@ -54,18 +42,22 @@ pub(super) fn extent(fleet: &Fleet) -> String {
     }
 }
 
-/// Headings of [`verdict_row`].
-pub(super) const VERDICTS: [&str; 4] = ["", "cell", "worst change", "why"];
+/// Columns of [`verdict_row`]; the last one, why, is left out where there is no room for it.
+pub(super) const VERDICTS: [Column<'static>; 4] = [
+    Column::Text("verdict"),
+    Column::Text("cell"),
+    Column::Text("worst change"),
+    Column::Text("why"),
+];
 
-/// The row of a cell in the table of verdicts.
-pub(super) fn verdict_row(of: &FleetCell) -> Vec<String> {
-    let verdict = of.verdict();
-    vec![
-        format!("{}&nbsp;{}", sign(verdict), word(of)),
-        cell(&of.title),
-        worst_change(of).unwrap_or_default(),
-        cell(&of.reason()),
-    ]
+/// The row of a cell in the table of verdicts, with so many characters of why it is so.
+pub(super) fn verdict_row(of: &FleetCell, why: usize) -> Vec<String> {
+    let mut row =
+        vec![signed(of.verdict(), word(of)), cell(&of.title), worst_change(of).unwrap_or_default()];
+    if 0 < why {
+        row.push(markdown(&of.reason(), why));
+    }
+    row
 }
 
 /// The change of the gating metric that is worst, by its verdict and then by its size.
@@ -78,17 +70,18 @@ fn worst_change(of: &FleetCell) -> Option<String> {
     let worst =
         changed.max_by(|(a, by), (b, other)| a.verdict.cmp(&b.verdict).then(by.total_cmp(other)));
     worst.map(|(judged, _)| {
-        let text = format!("{} {}", judged.metric.card().title, change(judged.change));
         // A number that breaks over lines is not read at a glance.
-        cell(&text).replace(' ', "&nbsp;")
+        let change = cell(&change(judged.change)).replace(' ', "&nbsp;");
+        format!("{} {change}", cell(judged.metric.card().title))
     })
 }
 
-/// Headings of [`result_row`].
-pub(super) fn results() -> Vec<String> {
-    let context = ["cell", "version", "runs"].map(str::to_owned);
-    let metrics = SHOWN.map(|metric| format!("{} ({})", metric.card().title, metric.card().unit));
-    context.into_iter().chain(metrics).collect()
+/// The head of a table of [`result_row`]s.
+pub(super) fn results_head() -> String {
+    let titles = shown_titles();
+    let numbers = ["runs"].into_iter().chain(titles.iter().map(String::as_str));
+    let context = ["cell", "version"].map(Column::Text);
+    head(&context.into_iter().chain(numbers.map(Column::Number)).collect::<Vec<_>>())
 }
 
 /// The row of what was measured of a key.
@@ -105,29 +98,4 @@ pub(super) fn result_row(of: &FleetCell, measured: &Measured) -> Vec<String> {
     ];
     let values = SHOWN.map(|metric| readable_or_unknown(measured.means.get(&metric).copied()));
     context.into_iter().chain(values).collect()
-}
-
-/// A table of whole rows within a number of bytes, and how many rows did not fit. Cells are given
-/// as Markdown.
-pub(super) fn table(
-    header: &[&str],
-    rows: impl Iterator<Item = Vec<String>>,
-    most_bytes: usize,
-) -> (String, usize) {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let titles: Vec<String> = header.iter().map(|title| (*title).to_owned()).collect();
-    let mut text = line(&titles);
-    text.push_str(&line(&vec!["---".to_owned(); header.len()]));
-    let (mut shown, mut left_out) = (0, 0);
-    for row in rows {
-        let row = line(&row);
-        // Once a row does not fit none after it is shown: they are in order of importance.
-        if 0 < left_out || most_bytes < text.len() + row.len() {
-            left_out += 1;
-        } else {
-            text.push_str(&row);
-            shown += 1;
-        }
-    }
-    if shown == 0 { (String::new(), left_out) } else { (text, left_out) }
 }

@@ -5,9 +5,10 @@ use domain::verdict::Verdict;
 use stats::fleet::{Fleet, FleetCell};
 
 use super::Style;
-use super::rows::{VERDICTS, counts, extent, result_row, results, sign, table, verdict_row, word};
-use crate::judgement::{COLUMNS, rows};
-use crate::markdown::{cell, details, section};
+use super::rows::{VERDICTS, counts, extent, result_row, results_head, verdict_row, word};
+use crate::judgement::rows;
+use crate::markdown::{LONGEST_CELL, cell, details, fitting, head, judged_columns, section, sign};
+use crate::text::in_tag;
 
 /// Bytes of the whole: GitHub refuses more than 1 MiB a step, and a job writes around it.
 const MOST_BYTES: usize = 900_000;
@@ -33,7 +34,8 @@ pub fn summary(fleet: &Fleet, style: Style<'_>) -> String {
 pub(super) fn headline(fleet: &Fleet, style: Style<'_>) -> String {
     let verdict = fleet.verdict();
     let exit = verdict.exit(style.strictness);
-    let title = format!("## {} {}: {}", sign(verdict), cell(style.suite), headline_word(fleet));
+    let word = headline_word(fleet).replace('-', " ");
+    let title = format!("## {} {}: {word}", sign(verdict), cell(style.suite));
     if fleet.cells.is_empty() {
         let code = exit.code();
         return format!(
@@ -55,11 +57,41 @@ fn headline_word(fleet: &Fleet) -> &'static str {
     fleet.cells.first().map_or("nothing found", word)
 }
 
-/// The table of the cells, the worst first, and a line for those that found no room.
+/// Cells that pass and stand in the table with the others; more are to be opened.
+const PASSES_SHOWN: usize = 10;
+
+/// Characters of why a verdict is what it is, the most that let every row fit: a cell that is
+/// listed says more than another's reason in full.
+const WHY_CHARS: [usize; 4] = [LONGEST_CELL, 120, 50, 0];
+
+/// Characters of it where not every row fits anyhow.
+const WHY_CHARS_OF_THE_WORST: usize = 120;
+
+/// The cells, the worst first, within a number of bytes. Many that pass are to be opened: they are
+/// no news. What found no room is counted.
 pub(super) fn verdicts(fleet: &Fleet, most_bytes: usize) -> String {
-    let (mut text, left_out) = table(&VERDICTS, fleet.cells.iter().map(verdict_row), most_bytes);
+    let (passes, telling): (Vec<&FleetCell>, Vec<&FleetCell>) =
+        fleet.cells.iter().partition(|cell| cell.verdict() == Verdict::Pass);
+    if passes.len() <= PASSES_SHOWN {
+        return listed(&fleet.cells.iter().collect::<Vec<_>>(), most_bytes);
+    }
+    let mut text = listed(&telling, most_bytes);
+    let room = most_bytes.saturating_sub(text.len());
+    let title = format!("{} {} pass", sign(Verdict::Pass), passes.len());
+    text.push_str(&details(&title, &listed(&passes, room)));
+    text
+}
+
+/// A table of cells, and a line for those that found no room.
+fn listed(cells: &[&FleetCell], most_bytes: usize) -> String {
+    let of = |why: usize| {
+        let columns = if why == 0 { &VERDICTS[..VERDICTS.len() - 1] } else { &VERDICTS[..] };
+        fitting(head(columns), cells.iter().map(|cell| verdict_row(cell, why)), most_bytes)
+    };
+    let whole = WHY_CHARS.into_iter().map(of).find(|(_, left_out)| *left_out == 0);
+    let (mut text, left_out) = whole.unwrap_or_else(|| of(WHY_CHARS_OF_THE_WORST));
     if 0 < left_out {
-        let rest = fleet.cells.iter().skip(fleet.cells.len() - left_out);
+        let rest = cells[cells.len() - left_out..].iter().copied();
         text.push_str(&format!("\n… and {left_out} more: {}\n", counts(rest)));
     }
     text
@@ -88,13 +120,14 @@ fn look(of: &FleetCell) -> String {
     for judgement in &of.judgements {
         let rows = rows(judgement).into_iter();
         let rows = rows.map(|row| row.iter().map(|text| cell(text)).collect());
-        let (table, _) = table(&COLUMNS, rows, DETAIL_BYTES);
+        let (table, _) = fitting(head(&judged_columns()), rows, DETAIL_BYTES);
         body.push_str(&format!("{}\n\n{table}\n", cell(&judgement.key)));
         let notes = judgement.notes.iter().map(|note| format!("- {}\n", cell(note)));
         body.push_str(&notes.collect::<String>());
     }
-    let summary = format!("{} {}: {}", sign(of.verdict()), word(of), cell(&of.title));
-    details(&summary, &body)
+    let title = in_tag(&of.title, LONGEST_CELL);
+    let title = format!("{} {}: {title}", sign(of.verdict()), word(of).replace('-', " "));
+    details(&title, &body)
 }
 
 /// Copies, replaced sessions, and what stands for no cell.
@@ -121,13 +154,13 @@ pub(super) fn notes(fleet: &Fleet, most_bytes: usize) -> String {
 
 /// What was measured, to be opened.
 fn measured(fleet: &Fleet) -> String {
-    let rows = fleet
+    let measured: Vec<_> = fleet
         .cells
         .iter()
-        .flat_map(|cell| cell.measured.iter().map(move |measured| result_row(cell, measured)));
-    let titles = results();
-    let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
-    let (mut text, left_out) = table(&titles, rows, RESULT_BYTES);
+        .flat_map(|cell| cell.measured.iter().map(move |measured| (cell, measured)))
+        .collect();
+    let rows = measured.iter().map(|(cell, measured)| result_row(cell, measured));
+    let (mut text, left_out) = fitting(results_head(), rows, RESULT_BYTES);
     if text.is_empty() {
         return text;
     }

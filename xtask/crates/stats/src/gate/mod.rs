@@ -37,4 +37,4 @@ pub use noise::{Floor, Past};
 pub use pairs::{Pair, pair_up, worsening};
 pub use standing::{Standing, standing};
 pub use stored::{StoredMay, clearance, judge_stored, level, refuse, stored_foresight};
-pub use words::{Percent, counted, line, percent, shift};
+pub use words::{Percent, count, counted, line, percent, shift};

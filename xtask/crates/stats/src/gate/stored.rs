@@ -21,6 +21,9 @@ use super::{noise::median, student, words};
 /// Runs that a session must have to stand for itself.
 const FEWEST_RUNS: usize = 3;
 
+/// Logarithms of values that differ by less are those of one value, written and read again.
+const SAME_LEVEL: f64 = 1e-9;
+
 /// What a stored baseline may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredMay {
@@ -214,6 +217,7 @@ impl<'a> Sides<'a> {
         let mut judgement = self
             .judgement(verdict, String::new(), |metric| estimates.get(&metric).cloned().flatten());
         judgement.reason = self.reason(verdict, sessions, &judgement.metrics);
+        judgement.notes.extend(self.without_spread());
         judgement
     }
 
@@ -232,10 +236,33 @@ impl<'a> Sides<'a> {
         )
     }
 
+    /// The metrics of which every stored session has the same value, so that the verdict rests on
+    /// the spread that is taken for the least: values that were made up, or copied, look like that.
+    fn without_spread(&self) -> Option<String> {
+        let same = |metric: &&Metric| {
+            let levels = self.levels(**metric);
+            levels.windows(2).all(|two| (two[0] - two[1]).abs() < SAME_LEVEL)
+        };
+        let names: Vec<String> =
+            self.rule.metrics.iter().filter(same).map(ToString::to_string).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "zero variance: the stored sessions do not differ in {}; {} % is taken for the \
+                 spread between sessions",
+                names.join(", "),
+                self.rule.history.least_sd * 100.0
+            )
+        })
+    }
+
+    /// Where each stored session lies.
+    fn levels(&self, metric: Metric) -> Vec<f64> {
+        self.sessions().into_iter().filter_map(|runs| self.level(metric, runs)).collect()
+    }
+
     /// Where the candidate lies among the stored sessions.
     fn estimate(&self, metric: Metric) -> Option<Estimate> {
-        let past: Vec<f64> =
-            self.sessions().into_iter().filter_map(|runs| self.level(metric, runs)).collect();
+        let past = self.levels(metric);
         let now = self.level(metric, self.candidate)?;
         clearance(self.rule, metric.key(), Class::of(metric), &past, now)
     }
@@ -243,8 +270,7 @@ impl<'a> Sides<'a> {
     /// Chance that one more session of unchanged code is cleared, metrics taken as independent.
     fn chance(&self) -> Option<f64> {
         let one = |metric: &Metric| {
-            let past: Vec<f64> =
-                self.sessions().into_iter().filter_map(|runs| self.level(*metric, runs)).collect();
+            let past = self.levels(*metric);
             let mean = past.iter().sum::<f64>() / past.len() as f64;
             let found = clearance(self.rule, metric.key(), Class::of(*metric), &past, mean)?;
             let room = self.rule.limits(found.class).tolerance - found.upper;

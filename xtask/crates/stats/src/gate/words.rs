@@ -32,7 +32,7 @@ pub fn percent(better: Better, estimate: &Estimate) -> Option<Percent> {
 pub fn shift(better: Better, estimate: &Estimate) -> String {
     match percent(better, estimate) {
         Some(Percent { change, low, high }) => {
-            format!("{change:+.1} % [{low:+.1}, {high:+.1}], p = {:.1e}", estimate.p)
+            format!("{change:+.1} % [{low:+.1}, {high:+.1}], p = {:.1e}", estimate.p_told())
         }
         None => "no better direction".to_owned(),
     }
@@ -164,6 +164,6 @@ pub fn counted(pairs: u32) -> String {
 }
 
 /// A number of things: `1 run`, `2 runs`.
-pub(super) fn count(number: usize, thing: &str) -> String {
+pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

@@ -174,6 +174,23 @@ fn a_stored_baseline_clears_a_change_and_fails_none() {
 }
 
 #[test]
+fn a_stored_baseline_without_a_spread_of_its_own_says_what_stands_for_it() {
+    let nights: Vec<_> = (0..4)
+        .flat_map(|night| {
+            (0..3).map(move |_| RunSummary { session: format!("night-{night}"), ..one(7, 1.0) })
+        })
+        .collect();
+    let judgement = judged_by(&nights, &nights[..3], StoredMay::Clear);
+    assert_eq!(judgement.verdict, Verdict::Pass, "{}", judgement.reason);
+    insta::assert_snapshot!(judgement.notes.join("\n"), @r"
+    a stored baseline may clear a change and never fails one: sessions differ by more than runs do
+    zero variance: the stored sessions do not differ in Output token throughput, Mean TTFT, Mean TPOT, P99 TTFT; 0.2 % is taken for the spread between sessions
+    ");
+    let usual = judged_by(&stored(5, 1.0), &stored(1, 1.0), StoredMay::Clear);
+    assert!(!usual.notes.iter().any(|note| note.starts_with("zero variance")), "{:?}", usual.notes);
+}
+
+#[test]
 fn a_stored_baseline_fails_a_change_where_that_is_allowed_and_says_what_it_costs() {
     let mut night = stored(1, 1.0);
     night.extend((3..10).map(|repeat| RunSummary { ..one(repeat * 11, 1.0) }));
