@@ -13,6 +13,8 @@ mod drive;
 mod failure;
 mod inputs;
 mod lag;
+mod output;
+mod recorded;
 mod recorder;
 mod session;
 mod signals;

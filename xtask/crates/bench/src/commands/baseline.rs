@@ -14,9 +14,10 @@ use stats::gate::{change_points, count, ratios};
 use crate::baselines::{self, Acceptance, Baseline, Shelf, Shelved};
 use crate::cli::{BaselineArgs, BaselineCommand, StoreArgs};
 use crate::clock::now;
-use crate::commands::{print, recorded};
 use crate::failure::Failure;
 use crate::inputs;
+use crate::output::print;
+use crate::recorded;
 use crate::store::{Results, read_entries};
 use copy::copy;
 
@@ -102,7 +103,7 @@ fn accept(
     session: Option<&str>,
     reason: Option<&str>,
 ) -> Result<String, Failure> {
-    let (folder, entries) = recorded(results, session)?;
+    let (folder, entries) = recorded::session(results, session)?;
     let view = SessionView::fold(&entries);
     let runs: Vec<_> = view.runs.iter().map(|run| &run.summary).collect();
     if runs.is_empty() {

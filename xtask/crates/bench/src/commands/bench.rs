@@ -10,10 +10,11 @@ use skill::Plan;
 
 use crate::baselines::{Ahead, Shelf, foresight};
 use crate::cli::BenchArgs;
-use crate::commands::{print, report::json};
+use crate::commands::report::json;
 use crate::drive::{self, Live};
 use crate::failure::Failure;
 use crate::inputs;
+use crate::output::print;
 use crate::session::{Options, Order, Session};
 use crate::signals;
 use crate::store::Results;

@@ -18,8 +18,8 @@ use stats::Observation;
 
 use crate::certificates;
 use crate::cli::{CertifyArgs, Cores};
-use crate::commands::print;
 use crate::failure::Failure;
+use crate::output::print;
 use crate::store::{Results, write_new_json};
 use crate::truth::{self, Ran, TruthServer, WorkFolder};
 

@@ -10,8 +10,8 @@ use report::SessionView;
 
 use crate::cli::CompareArgs;
 use crate::clock::now;
-use crate::commands::print;
 use crate::failure::Failure;
+use crate::output::print;
 use crate::store::{Results, read_entries, replace, write_new_json};
 
 /// Carries it out.

@@ -5,8 +5,8 @@ use clap::CommandFactory as _;
 use domain::exit::Exit;
 
 use crate::cli::{Cli, Generated};
-use crate::commands::print;
 use crate::failure::Failure;
+use crate::output::print;
 
 /// Prints one part.
 pub fn run(what: Generated) -> Result<Exit, Failure> {

@@ -22,9 +22,9 @@ use stats::gate::StoredMay;
 use crate::baselines::{Judging, Shelf, by_key};
 use crate::cli::{CompareArgs, FanInArgs, STORE_VARIABLE, StoreArgs};
 use crate::clock::now;
-use crate::commands::print;
 use crate::failure::Failure;
 use crate::inputs;
+use crate::output::print;
 use crate::session::recorded_cell;
 use crate::store::{Artifact, JournalError, Results, artifacts, entries_of, replace};
 

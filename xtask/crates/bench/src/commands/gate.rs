@@ -16,9 +16,9 @@ use stats::gate::judge_file;
 
 use crate::cli::GateArgs;
 use crate::clock::now;
-use crate::commands::print;
 use crate::failure::Failure;
 use crate::inputs;
+use crate::output::print;
 use crate::store::replace;
 
 /// Carries it out.

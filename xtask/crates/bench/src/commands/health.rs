@@ -10,9 +10,9 @@ use skill::Step;
 use skill::health::CheckGpu;
 
 use crate::cli::HealthArgs;
-use crate::commands::print;
 use crate::failure::Failure;
 use crate::inputs;
+use crate::output::print;
 use crate::session::{chosen_gpus, probe_of};
 
 /// Looks once, prints every finding, and says whether the device is fit.

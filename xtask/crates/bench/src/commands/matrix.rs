@@ -10,9 +10,9 @@ use domain::fleet::{Cell, MOST_JOBS};
 use serde_json::{Value, json};
 
 use crate::cli::{MatrixArgs, MatrixOutput};
-use crate::commands::print;
 use crate::failure::Failure;
 use crate::inputs;
+use crate::output::print;
 
 /// Bytes that the outputs of a job may have.
 const MOST_OUTPUT: usize = 1 << 20;

@@ -19,17 +19,14 @@ mod serve;
 mod skill;
 mod telemetry;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::CommandFactory as _;
-use domain::event::Entry;
 use domain::exit::Exit;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
-use crate::store::{Results, SessionFolder, read_entries};
 
 /// Carries a command out; returns the code to exit with.
 pub fn run(command: Command) -> Result<ExitCode, Failure> {
@@ -61,37 +58,6 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Dump(args) => dump::run(args.what),
     };
     Ok(ExitCode::from(exit?.code()))
-}
-
-/// Prints a result on stdout. A closed pipe (`servegate report | head`) is no failure.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::not_measured(anyhow::Error::new(error).context("cannot write to stdout")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The journal of a session: the one named, else the newest.
-pub(crate) fn recorded(
-    results: &Results,
-    session: Option<&str>,
-) -> Result<(SessionFolder, Vec<Entry>), Failure> {
-    let folder = match session {
-        Some(id) => results.session(id).ok_or_else(|| anyhow!("no session `{id}`")),
-        None => {
-            let newest = results.sessions()?.pop();
-            newest.ok_or_else(|| anyhow!("no session in `{}`", results.root().display()))
-        }
-    };
-    let folder = folder.map_err(|error| {
-        Failure::usage(error)
-            .with_hint("`--results` names the folder of the results tree".to_owned())
-    })?;
-    let entries = read_entries(&folder.journal()).map_err(Failure::not_measured)?;
-    Ok((folder, entries))
 }
 
 fn asynchronous(task: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {

@@ -19,8 +19,8 @@ use sim::fixed::Schedule;
 
 use super::certify::{EVENTS, TTFT, cores};
 use crate::cli::PeersArgs;
-use crate::commands::print;
 use crate::failure::Failure;
+use crate::output::print;
 use crate::store::{Results, write_new, write_new_json};
 use crate::truth::{self, Ran, TruthServer, WorkFolder};
 

@@ -7,15 +7,16 @@ use report::SessionView;
 use report::lines::Narrator;
 
 use crate::cli::{Format, ReportArgs};
-use crate::commands::{print, recorded};
 use crate::failure::Failure;
+use crate::output::print;
+use crate::recorded;
 use crate::session::{recorded_order, report_template};
 use crate::store::Results;
 
 /// Carries it out.
 pub fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     let results = Results::at(&args.results);
-    let (_, entries) = recorded(&results, args.session.as_deref())?;
+    let (_, entries) = recorded::session(&results, args.session.as_deref())?;
     let view = SessionView::fold(&entries);
     let text = match args.format {
         Format::Text => text(&view, &entries)?,

@@ -3,9 +3,9 @@
 use domain::exit::Exit;
 
 use crate::cli::{SkillArgs, SkillCommand};
-use crate::commands::print;
 use crate::failure::Failure;
 use crate::inputs;
+use crate::output::print;
 
 /// Carries it out.
 pub fn run(args: &SkillArgs) -> Result<Exit, Failure> {

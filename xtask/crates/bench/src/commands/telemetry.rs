@@ -8,9 +8,9 @@ use probe::{ErrorWatch, GpuError, Sampler, SamplerReport, SamplerSpec};
 use stats::telemetry::Sampled;
 
 use crate::cli::TelemetryArgs;
-use crate::commands::print;
 use crate::drive::sampler;
 use crate::failure::Failure;
+use crate::output::print;
 use crate::session::{chosen_gpus, probe_of};
 
 /// Watches for as long as was asked, and tells what was seen.

@@ -10,7 +10,7 @@ use skill::{FactName, PlannedStep};
 
 use super::live::{Live, MeasuredRun};
 use super::{failed, summary};
-use crate::commands::print;
+use crate::output::print;
 use crate::session::Session;
 
 /// Saves a run that counts. Its evidence is used up: a result is saved once.

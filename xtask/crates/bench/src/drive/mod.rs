@@ -26,8 +26,8 @@ use domain::exit::Exit;
 use sequencer::Directive;
 use skill::{FactName, Phase, Place, PlannedStep, Step};
 
-use crate::commands::print;
 use crate::failure::Failure;
+use crate::output::print;
 use crate::session::Session;
 
 pub use ab::{Measured, basis, recorded_history};

@@ -11,10 +11,10 @@ use stats::gate::{History, StoredMay, judge_stored, readable_key, refuse};
 
 use crate::baselines::{Judging, Shelf, by_key, mark_lost};
 use crate::cli::GateArgs;
-use crate::commands::recorded;
 use crate::drive::{self, Measured};
 use crate::failure::Failure;
 use crate::inputs;
+use crate::recorded;
 use crate::session::{Order, recorded_order};
 use crate::store::{Results, SessionFolder};
 
@@ -70,7 +70,7 @@ struct Session {
 
 impl Session {
     fn read(results: &Results, session: Option<&str>) -> Result<Self, Failure> {
-        let (folder, entries) = recorded(results, session)?;
+        let (folder, entries) = recorded::session(results, session)?;
         let (order, digest) = recorded_order(&entries)?;
         let plan_digest = digest.to_owned();
         let view = SessionView::fold(&entries);

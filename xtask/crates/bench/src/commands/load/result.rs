@@ -17,9 +17,9 @@ use stats::Observation;
 use time::OffsetDateTime;
 
 use crate::cli::LoadArgs;
-use crate::commands::print;
 use crate::failure::Failure;
 use crate::lag::Allowed;
+use crate::output::print;
 
 /// Where the line of JSON goes, checked before anything is sent.
 pub(super) struct Output(PathBuf);
