@@ -116,7 +116,7 @@ fn every_exit_code_and_metric_has_its_row() {
     | 1 | regressed |
     | 2 | inconclusive under `--strict` |
     | 3 | baseline missing under `--require-baseline`, or incomparable |
-    | 4 | could not measure: unhealthy GPU, server failed, requests failed, client invalid |
+    | 4 | could not measure: unhealthy GPU, server failed, requests failed, or client invalid |
     | 64 | the command line or a skill file is wrong; nothing was touched |
     | 70 | a bug in servegate |
     | 75 | something it started may still be running |
