@@ -1,7 +1,7 @@
 //! What GPUs did while a load ran: samples of them, and what the samples come to.
 //!
-//! A quantity that a card does not have is told as such in every sample and in the result; it is
-//! never zero.
+//! A quantity that a card does not have is told as such in the result, and left out of every sample;
+//! it is never zero.
 
 use std::collections::BTreeMap;
 
@@ -28,61 +28,61 @@ pub struct GpuSample {
     pub quantities: Quantities,
 }
 
-/// What a GPU tells of itself at one moment. In files a value is a number, `"not-supported"`, or
-/// why it could not be read.
+/// What a GPU tells of itself at one moment. In files a value is a number, or why it could not be
+/// read. One that is left out was not asked for at that moment, or the card does not have it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quantities {
     /// Memory in use, in MiB, without what the driver reserves.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub used_mib: Reading<u64>,
     /// Power drawn at this moment, in mW.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub power_mw: Reading<u64>,
     /// Power drawn over the last second, in mW.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub power_average_mw: Reading<u64>,
     /// Energy taken since the driver was loaded, in mJ.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub energy_mj: Reading<u64>,
     /// Clock of the multiprocessors, in MHz.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub sm_clock_mhz: Reading<u64>,
     /// Clock of the memory, in MHz.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub memory_clock_mhz: Reading<u64>,
     /// Share of the last fraction of a second in which any kernel ran, in percent.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub busy_percent: Reading<u64>,
     /// Share of the last fraction of a second in which memory was read or written, in percent.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub memory_busy_percent: Reading<u64>,
     /// Temperature of the die, in degrees Celsius.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub temperature_c: Reading<u64>,
     /// Temperature of the memory, in degrees Celsius.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub memory_temperature_c: Reading<u64>,
     /// Why clocks are lowered at this moment.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<Vec<ThrottleReason>>")]
     pub throttle_reasons: Reading<Vec<ThrottleReason>>,
     /// For how long clocks were lowered since the driver was loaded, in µs, by reason.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<BTreeMap<ThrottleReason, u64>>")]
     pub throttled_us: Reading<BTreeMap<ThrottleReason, u64>>,
     /// PCIe packets sent again since the driver was loaded; read at the first and the last moment
     /// only.
-    #[serde(with = "compact", default = "absent")]
+    #[serde(with = "compact", default = "absent", skip_serializing_if = "is_absent")]
     #[schemars(with = "compact::Form<u64>")]
     pub pcie_replays: Reading<u64>,
 }
@@ -92,7 +92,19 @@ const fn absent<T>() -> Reading<T> {
     Reading::NotSupported
 }
 
+/// Whether a line does not tell it.
+const fn is_absent<T>(reading: &Reading<T>) -> bool {
+    matches!(reading, Reading::NotSupported)
+}
+
 impl Quantities {
+    /// What changes from one tenth of a second to the next, and is cheap to read.
+    #[must_use]
+    pub fn brief(self) -> Self {
+        let Self { used_mib, power_mw, power_average_mw, .. } = self;
+        Self { used_mib, power_mw, power_average_mw, ..Self::NONE }
+    }
+
     /// A card that tells nothing.
     pub const NONE: Self = Self {
         used_mib: Reading::NotSupported,
@@ -436,7 +448,7 @@ mod tests {
         };
         let line = serde_json::to_string(&sample).unwrap();
         assert!(line.contains(r#""used_mib":70123,"power_mw":{"unreadable":"the GPU is lost"}"#));
-        assert!(line.contains(r#""energy_mj":"not-supported""#), "{line}");
+        assert!(!line.contains("energy_mj"), "{line}");
         assert!(line.contains(r#""throttle_reasons":["sw-power-cap"]"#), "{line}");
         assert!(line.contains(r#""throttled_us":{"sw-power-cap":7}"#), "{line}");
         assert_eq!(serde_json::from_str::<GpuSample>(&line).unwrap(), sample);

@@ -258,8 +258,8 @@ pub struct TelemetryArgs {
     /// How long to watch
     #[arg(long = "for", value_name = "SPAN", default_value = "10s")]
     pub span: Span,
-    /// Time from one sample to the next
-    #[arg(long, value_name = "SPAN", default_value = "500ms")]
+    /// Time from one sample of power and memory to the next; the rest is read once a second
+    #[arg(long, value_name = "SPAN", default_value = "100ms")]
     pub every: SamplingSpan,
     /// Write every sample to this file, one line each
     #[arg(long, value_name = "FILE")]

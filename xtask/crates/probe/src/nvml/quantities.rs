@@ -1,4 +1,4 @@
-//! What is read of a GPU ten times a second.
+//! What is read of a GPU while a load runs.
 //!
 //! Every call takes the driver's one lock, which the program that is measured needs too: what is
 //! asked here is asked in as few calls as there are, and the list of processes never.
@@ -31,8 +31,8 @@ const ENERGY: usize = 2;
 const MEMORY_TEMPERATURE: usize = 3;
 const COUNTERS: usize = 4;
 
-/// Everything that has a field, to be asked for in one call. Answers come in this order; their
-/// ids may be others.
+/// Everything that has a field, to be asked for in one call; what changes fast stands first.
+/// Answers come in this order; their ids may be others.
 const FIELDS: [FieldId; 9] = [
     FieldId(NVML_FI_DEV_POWER_INSTANT),
     FieldId(NVML_FI_DEV_POWER_AVERAGE),
@@ -65,12 +65,15 @@ impl Nvml {
 }
 
 fn quantities(device: &Device<'_>, moment: Moment) -> Quantities {
-    let fields = fields(device);
+    if moment == Moment::Brief {
+        return brief(device);
+    }
+    let fields = fields(device, &FIELDS);
     let busy = reading(device.utilization_rates());
     Quantities {
-        used_mib: part(&super::memory(device), |memory| Memory::from_bytes(memory.used).mib()),
+        used_mib: used_mib(device),
         power_mw: fields[POWER].clone(),
-        power_average_mw: or_else(&fields[POWER_AVERAGE], || device.power_usage().map(u64::from)),
+        power_average_mw: power_average_mw(device, &fields),
         energy_mj: or_else(&fields[ENERGY], || device.total_energy_consumption()),
         sm_clock_mhz: reading(device.clock_info(Clock::SM).map(u64::from)),
         memory_clock_mhz: reading(device.clock_info(Clock::Memory).map(u64::from)),
@@ -82,9 +85,28 @@ fn quantities(device: &Device<'_>, moment: Moment) -> Quantities {
         throttled_us: throttled(device, &fields),
         pcie_replays: match moment {
             Moment::Edge => reading(device.pcie_replay_counter().map(u64::from)),
-            Moment::Within => Reading::NotSupported,
+            Moment::Whole | Moment::Brief => Reading::NotSupported,
         },
     }
+}
+
+/// What [`Quantities::brief`] keeps, and nothing else is asked for.
+fn brief(device: &Device<'_>) -> Quantities {
+    let fields = fields(device, &FIELDS[..=POWER_AVERAGE]);
+    Quantities {
+        used_mib: used_mib(device),
+        power_mw: fields[POWER].clone(),
+        power_average_mw: power_average_mw(device, &fields),
+        ..Quantities::NONE
+    }
+}
+
+fn used_mib(device: &Device<'_>) -> Reading<u64> {
+    part(&super::memory(device), |memory| Memory::from_bytes(memory.used).mib())
+}
+
+fn power_average_mw(device: &Device<'_>, fields: &[Reading<u64>]) -> Reading<u64> {
+    or_else(&fields[POWER_AVERAGE], || device.power_usage().map(u64::from))
 }
 
 /// Everything about a card that does not answer.
@@ -93,14 +115,14 @@ fn refused(error: &NvmlError) -> Quantities {
     Quantities { used_mib: no(), power_mw: no(), energy_mj: no(), ..Quantities::NONE }
 }
 
-/// The values of [`FIELDS`], in their order.
-fn fields(device: &Device<'_>) -> Vec<Reading<u64>> {
-    match device.field_values_for(&FIELDS) {
+/// The values of these fields, in their order.
+fn fields(device: &Device<'_>, asked: &[FieldId]) -> Vec<Reading<u64>> {
+    match device.field_values_for(asked) {
         Ok(values) => {
-            let values = values.into_iter().zip(FIELDS);
-            values.map(|(value, FieldId(id))| value_of(id, value)).collect()
+            let values = values.into_iter().zip(asked);
+            values.map(|(value, FieldId(id))| value_of(*id, value)).collect()
         }
-        Err(error) => FIELDS.map(|_| reading::<u64>(Err(clone(&error)))).to_vec(),
+        Err(error) => asked.iter().map(|_| reading::<u64>(Err(clone(&error)))).collect(),
     }
 }
 
