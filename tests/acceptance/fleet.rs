@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::world::{Ended, World, part};
 
-/// A load as small as it can be.
-const LOAD: &str = "[--num-prompts=6, --random-input-len=16, --random-output-len=8, \
+/// A load that is small, with answers that are too long to come in one piece on a busy machine.
+const LOAD: &str = "[--num-prompts=6, --random-input-len=16, --random-output-len=32, \
                     --random-range-ratio=1, --dataset-name=random-ids]";
 
 /// The file that says which GPU the cells have, in the world's folder.
