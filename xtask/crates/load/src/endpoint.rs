@@ -26,7 +26,7 @@ impl Endpoint {
         }
         let rest = url.strip_prefix("http://").ok_or_else(bad)?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (host, port) = host_and_port(authority).ok_or_else(bad)?;
+        let (host, port) = host_and_port(authority, 80).ok_or_else(bad)?;
         let printable = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
         if !printable || host.is_empty() || path.contains(['?', '#']) {
             return Err(bad());
@@ -69,13 +69,15 @@ impl Endpoint {
     }
 }
 
-fn host_and_port(authority: &str) -> Option<(&str, u16)> {
+/// What stands between scheme and path: `host`, `host:port`, `[v6]` or `[v6]:port`. Without a port
+/// it is the scheme's `usual` one.
+pub(crate) fn host_and_port(authority: &str, usual: u16) -> Option<(&str, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     match port {
-        "" => Some((host, 80)),
+        "" => Some((host, usual)),
         port => Some((host, port.strip_prefix(':')?.parse().ok()?)),
     }
 }

@@ -13,6 +13,7 @@ use domain::profile::{Arrivals, Dataset, Profile};
 
 use super::find::Tool;
 use super::version::Version;
+use crate::endpoint;
 
 /// How long the tool polls the server before it gives up, in seconds. The server has been
 /// verified already; this only covers a short pause.
@@ -280,16 +281,9 @@ fn host_and_port(url: &str) -> Result<(&str, u16), Refusal> {
     if authority.is_empty() || authority.contains(['/', '?', '#', '@']) {
         return Err(refused());
     }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(v6) => v6.split_once(']').ok_or_else(refused)?,
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    let port = match port.strip_prefix(':') {
-        Some(number) => number.parse().map_err(|_| refused())?,
-        None if port.is_empty() => usual,
-        None => return Err(refused()),
-    };
-    if host.is_empty() { Err(refused()) } else { Ok((host, port)) }
+    endpoint::host_and_port(authority, usual)
+        .filter(|(host, _)| !host.is_empty())
+        .ok_or_else(refused)
 }
 
 #[cfg(test)]
