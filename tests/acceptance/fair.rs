@@ -94,7 +94,7 @@ fn a_framework_that_does_not_start_is_explained_by_its_log() {
             "Value error, Invalid repository ID or local directory specified: m",
             "name a folder or a file that is there",
         ),
-        ("OSError: [Errno 98] Address already in use", "leave out `--port`"),
+        ("OSError: [Errno 98] Address already in use", "start again without `--port`"),
     ];
     for (line, advice) in causes {
         let world = World::new();
