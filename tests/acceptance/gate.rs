@@ -348,10 +348,12 @@ fn every_odd_file_of_pairs_has_its_own_outcome() {
     let three = "[100.1, 99.8, 100.3]";
     let twice = metric(three, "[80, 81, 82]", "") + ", " + &metric(three, three, "");
     let known = metric(three, "[99.9, 100.2, 100.0]", ", \"history_sd\": 0.005");
+    let boundless = metric(three, three, ", \"history_sd\": 1e180");
     let odd = metric(three, "[99.9, 100.2, 70.0]", ", \"history_sd\": 0.005");
     let cases = [
         ("equal sides", format!("{{\"metrics\": {{{known}}}}}"), 0),
         ("a spoiled pair is drawn in", format!("{{\"metrics\": {{{odd}}}}}"), 0),
+        ("a spread that is none", format!("{{\"metrics\": {{{boundless}}}}}"), 4),
         ("worse", of("[100, 101, 102, 100]", "[80, 81, 81.5, 79.7]"), 1),
         ("better", of("[100, 101, 102, 100]", "[120, 121.5, 122, 120.2]"), 0),
         ("NaN as Python writes it", of(three, "[99, NaN, 100]"), 4),

@@ -148,6 +148,9 @@ fn notes(rule: &Rule, decision: &Decision) -> Vec<String> {
     notes
 }
 
+/// Runs that vary by a factor of e to the power of this are no measurement.
+const MOST_SD: f64 = 10.0;
+
 /// A verdict without a look, and why.
 type Refusal = (Verdict, String);
 
@@ -174,12 +177,16 @@ fn series(rule: &Rule, name: &str, pairs: &MetricPairs) -> Result<Series, Refusa
     };
     let floor = match pairs.history_sd {
         None => None,
-        Some(sd) if sd.is_finite() && 0.0 <= sd => {
+        Some(sd) if (0.0..=MOST_SD).contains(&sd) => {
             let earlier = pairs.history_pairs.unwrap_or(rule.history.long.pairs as usize);
             trust(&rule.history, earlier).map(|df| believed(&rule.history, sd, df))
         }
         Some(sd) => {
-            return Err((Verdict::Broken, format!("`history_sd` of `{name}` is {sd}")));
+            let reason = format!(
+                "`history_sd` of `{name}` is {sd:?}; the standard deviation of a log-ratio lies \
+                 between 0 and {MOST_SD}"
+            );
+            return Err((Verdict::Broken, reason));
         }
     };
     let changes = both.map(change).collect::<Result<_, _>>()?;
