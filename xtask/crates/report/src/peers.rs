@@ -37,9 +37,9 @@ fn table_of(report: &PeerReport, is_shown: impl Fn(&PeerLoad) -> bool) -> String
     if missing.is_empty() { text } else { format!("{text}\nLeft out:\n\n{missing}") }
 }
 
-/// Why a client has no numbers, in one line.
+/// Why a client has no numbers, in one line: the last that it said.
 fn why(run: &PeerRun) -> &str {
-    run.failed.as_deref().and_then(|why| why.lines().next()).unwrap_or("not run")
+    run.failed.as_deref().and_then(|why| why.lines().next_back()).unwrap_or("not run")
 }
 
 fn row(report: &PeerReport, run: &PeerRun) -> String {
@@ -131,7 +131,7 @@ mod tests {
         let load = |pace, requests| PeerLoad { pace, requests, events: 128 };
         let saturated = |requests| load(PeerPace::Saturated { streams: 64 }, requests);
         let rate = load(PeerPace::Rate { requests_per_s: 100 }, 500);
-        let failed = Some("vLLM is not installed\nmore".to_owned());
+        let failed = Some("Traceback\nvLLM is not installed".to_owned());
         let report = PeerReport {
             schema: PeerReport::SCHEMA,
             host: "vm".to_owned(),

@@ -101,8 +101,9 @@ impl Trial<'_> {
         };
         let server = TruthServer::start(self.server_cpu, schedule)?;
         let name = format!("{}-{}", self.peer, self.load.slug());
+        // GuideLLM writes nothing into a file whose name ends otherwise.
         let (result, output) =
-            (self.work.file(&format!("{name}.jsonl")), self.work.file(&format!("{name}.txt")));
+            (self.work.file(&format!("{name}.json")), self.work.file(&format!("{name}.txt")));
         let client = Client { args: self.args, peer: self.peer, load: self.load };
         let mut command = client.command(&server, &result)?;
         let ran = truth::run_client(&mut command, self.client_cpu, LIMIT, &output)?;
