@@ -10,6 +10,7 @@ use domain::event::Judgement;
 use domain::exit::Exit;
 use domain::verdict::{Strictness, Verdict};
 
+use crate::judgement::words;
 use crate::lines::failure;
 use crate::session::{SessionView, StepState};
 use crate::text::one_line;
@@ -116,8 +117,7 @@ pub fn lines(annotations: &[Annotation]) -> String {
 /// What one verdict deserves.
 fn of_judgement(judgement: &Judgement, strictness: Strictness) -> Option<Annotation> {
     let level = Level::of(judgement.verdict, strictness)?;
-    let verdict = judgement.verdict.as_str().replace('-', " ");
-    let title = format!("servegate: {verdict}: {}", judgement.key);
+    let title = format!("servegate: {}: {}", words(judgement.verdict), judgement.key);
     Some(Annotation { level, title, message: judgement.reason.clone() })
 }
 

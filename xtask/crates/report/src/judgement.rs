@@ -38,6 +38,11 @@ const NOT_GATING: &str = "not gating";
 /// What stands below the verdict of servers that ran on from run to run.
 const WEAKER: &str = "WEAKER: the servers were not started anew for each run\n";
 
+/// A verdict in words.
+pub(crate) fn words(verdict: Verdict) -> String {
+    verdict.as_str().replace('-', " ")
+}
+
 /// A judgement with its metrics, for the terminal.
 pub fn text(judgement: &Judgement) -> String {
     let verdict = verdict_line(judgement.verdict, &judgement.reason);
@@ -84,7 +89,7 @@ fn verdict_line(verdict: Verdict, reason: &str) -> String {
 
 /// A verdict in capitals.
 pub(crate) fn said(verdict: Verdict) -> String {
-    verdict.as_str().replace('-', " ").to_uppercase()
+    words(verdict).to_uppercase()
 }
 
 fn notes(notes: &[String]) -> String {

@@ -16,7 +16,7 @@ use domain::summary::RunSummary;
 use domain::verdict::Verdict;
 use stats::gate::FileJudgement;
 
-use crate::judgement::{COLUMNS, NUMBERS, rows, rows_of_pairs, weaker};
+use crate::judgement::{COLUMNS, NUMBERS, rows, rows_of_pairs, weaker, words};
 use crate::lines::{failure, left_behind, stop};
 use crate::number::{mean, readable_or_unknown};
 use crate::session::{SessionView, StepState, StepView, WRITES_REPORTS, kind};
@@ -94,11 +94,6 @@ pub(crate) const fn sign(verdict: Verdict) -> &'static str {
         Verdict::Incomparable => "⛔",
         Verdict::Broken => "💥",
     }
-}
-
-/// A verdict in words.
-fn words(verdict: Verdict) -> String {
-    verdict.as_str().replace('-', " ")
 }
 
 /// A sign and a few words that stay on one line.
@@ -486,8 +481,7 @@ pub(crate) fn cell(text: &str) -> String {
 
 /// `1 run saved`, `2 runs saved`.
 pub(crate) fn counted(count: usize, noun: &str, how: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural} {how}")
+    format!("{} {how}", stats::gate::count(count, noun))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::mem::discriminant;
 
 use domain::peers::{Peer, PeerLoad, PeerNumbers, PeerPace, PeerReport, PeerRun, Told};
 
+use crate::markdown::cell;
+
 /// Every client with every load. Errors are what the client reports less what the server did. A
 /// client that ran with no load stands below the table, with the reason.
 pub fn table(report: &PeerReport) -> String {
@@ -31,7 +33,7 @@ fn table_of(report: &PeerReport, is_shown: impl Fn(&PeerLoad) -> bool) -> String
     let mut missing = String::new();
     for peer in Peer::ALL.iter().copied().filter(|peer| !ran(*peer)) {
         if let Some(run) = report.runs.iter().find(|run| run.peer == peer) {
-            missing += &format!("- {}: {}\n", peer.title(), why(run));
+            missing += &format!("- {}: {}\n", peer.title(), cell(why(run)));
         }
     }
     if missing.is_empty() { text } else { format!("{text}\nLeft out:\n\n{missing}") }
@@ -45,7 +47,7 @@ fn why(run: &PeerRun) -> &str {
 fn row(report: &PeerReport, run: &PeerRun) -> String {
     let head = format!("| {} | {} |", run.load, run.peer.title());
     let Some(numbers) = &run.numbers else {
-        return format!("{head} {} | | | | | | |\n", why(run).replace('|', "\\|"));
+        return format!("{head} {} | | | | | | |\n", cell(why(run)));
     };
     let rate = match run.load.pace {
         PeerPace::Rate { .. } => numbers.delivered_per_s.map(|rate| format!("{rate:.1}")),

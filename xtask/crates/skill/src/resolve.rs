@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::framework::Framework;
 use domain::profile::{Dataset, LoadOverrides, Profile};
 
+// The module alone: a function here has its name.
 use crate::check::{self};
 use crate::decode::decode;
 use crate::expand;

@@ -133,11 +133,9 @@ impl Trial {
         // The kernel begins to tell arrivals a moment after it was asked to.
         server.forget()?;
         let records = stem.with_extension("jsonl.gz");
-        let output = stem.with_extension("txt");
+        let (result, output) = (stem.with_extension("jsonl"), stem.with_extension("txt"));
         let load = Duration::from_secs_f64(f64::from(self.requests()) / self.requests_per_s());
-        let mut command = self.client(&server, &records)?;
-        // Otherwise it leaves one in the folder that it is called from.
-        command.arg("--output-file").arg(stem.with_extension("jsonl"));
+        let mut command = self.client(&server, &records, &result)?;
         let limit = load + self.answer() + MARGIN;
         let ran = truth::run_client(&mut command, self.client_cpu, limit, &output)?;
         if !ran.status.success() {
@@ -149,7 +147,12 @@ impl Trial {
         self.cell(&records, &truth, &ran)
     }
 
-    fn client(self, server: &TruthServer, records: &Path) -> Result<Command, Failure> {
+    fn client(
+        self,
+        server: &TruthServer,
+        records: &Path,
+        result: &Path,
+    ) -> Result<Command, Failure> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut command = Command::new(program);
         command
@@ -163,7 +166,10 @@ impl Trial {
             // Its errors are to be seen, however large.
             .args(["--lag-budget", "none"])
             .args(["--seed", "1", "--disable-tqdm", "--json", "--records"])
-            .arg(records);
+            .arg(records)
+            // Left out, it would stand in the folder that this is called from.
+            .arg("--output-file")
+            .arg(result);
         Ok(command)
     }
 
