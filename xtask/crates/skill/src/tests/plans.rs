@@ -264,9 +264,9 @@ fn every_fault_of_a_request_is_told_at_once() {
     profile `smoke` is chosen twice
         hint: ask for more runs instead, with `--runs`
     there is no profile `smke`
-        hint: did you mean `smoke`? Known are `random-1024-1024`, `random-256-256`, `random-4096-1024`, `smoke`
+        hint: did you mean `smoke`? Known are `random-1024-1024`, `random-256-256`, `random-4096-1024`, `gate`, `smoke`
     there is no profile `random-1024`
-        hint: known are `random-1024-1024`, `random-256-256`, `random-4096-1024`, `smoke`
+        hint: known are `random-1024-1024`, `random-256-256`, `random-4096-1024`, `gate`, `smoke`
     `num_prompts` is 0; it is at least 1
     `random_range_ratio` is 1.5; it lies between 0 and 1
     1 targets, 4 profiles and 4000 runs of each are more than 1000 runs
@@ -293,7 +293,7 @@ fn an_empty_request_is_refused() {
     let no_profile = Request { profiles: Vec::new(), ..request() };
     insta::assert_snapshot!(resolve(&no_profile).unwrap_err(), @"
     no load profile is chosen
-        hint: known are `random-1024-1024`, `random-256-256`, `random-4096-1024`, `smoke`
+        hint: known are `random-1024-1024`, `random-256-256`, `random-4096-1024`, `gate`, `smoke`
     ");
 }
 
