@@ -48,6 +48,9 @@ pub struct RequestRecord {
     /// Output length that the load tool reports, where it is not the server's count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_output_tokens: Option<u32>,
+    /// Whether the server named the length as its reason to stop (`finish_reason` is `length`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reached_length: bool,
     /// How long the work took by the server's own clock, where its answer says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_times: Option<ServerTimes>,
@@ -105,13 +108,20 @@ impl RequestRecord {
         self.failure.is_none() && self.done_ns.is_some()
     }
 
-    /// Output length, in tokens: the server's count, else what the tool reports, else chunks.
+    /// Output length, in tokens: as it was counted, else in chunks.
     ///
     /// A chunk is not a token, so the last resort is a lower bound on most servers; whoever uses
     /// it says so.
     pub fn output_tokens(&self) -> u32 {
         let chunks = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
-        self.server_output_tokens.or(self.reported_output_tokens).unwrap_or(chunks)
+        self.counted_output_tokens().unwrap_or(chunks)
+    }
+
+    /// Output length as somebody counted it: the server, else the tool, else, where the server
+    /// stopped for the length, the one asked for.
+    pub fn counted_output_tokens(&self) -> Option<u32> {
+        let full = self.reached_length.then_some(self.asked_tokens);
+        self.server_output_tokens.or(self.reported_output_tokens).or(full)
     }
 
     /// Time to first token from sending, in ns.

@@ -166,6 +166,9 @@ pub enum TokenSource {
     ServerUsage,
     /// SGLang's tool, which on some backends repeats the length that was asked for.
     Tool,
+    /// The length that was asked for, which the server named as its reason to stop. One that runs
+    /// out of context names it, too.
+    FinishReason,
     /// Chunks of the stream, a lower bound.
     Chunks,
 }
@@ -173,6 +176,7 @@ pub enum TokenSource {
 names!(TokenSource, "token source", {
     ServerUsage => "server-usage",
     Tool => "tool",
+    FinishReason => "finish-reason",
     Chunks => "chunks",
 });
 

@@ -136,6 +136,7 @@ mod tests {
             asked_tokens: 4,
             server_output_tokens: Some(4),
             reported_output_tokens: None,
+            reached_length: false,
             server_times: None,
             status: Some(200),
             pings: 0,

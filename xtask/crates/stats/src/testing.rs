@@ -31,6 +31,7 @@ pub(crate) fn completed(index: u32, sent_ms: u64, chunks_ms: &[u64], tokens: u32
         asked_tokens: tokens,
         server_output_tokens: Some(tokens),
         reported_output_tokens: None,
+        reached_length: false,
         server_times: None,
         status: Some(200),
         pings: 0,

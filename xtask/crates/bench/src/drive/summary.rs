@@ -93,7 +93,7 @@ fn contract(
     let tokens = &record.measurement.tokens;
     contract.forced_length = match tokens.output_source {
         TokenSource::ServerUsage => Some(tokens.output == tokens.output_asked),
-        TokenSource::Tool | TokenSource::Chunks => None,
+        TokenSource::Tool | TokenSource::FinishReason | TokenSource::Chunks => None,
     };
     contract.request_set = record.request_set.clone();
     let limits = environment.gpu_setups.iter().map(|gpu| gpu.power_limit_mw);

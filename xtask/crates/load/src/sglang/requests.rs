@@ -120,6 +120,7 @@ fn record(details: &Details, at: usize, prompt: Option<u32>, asked: &Asked) -> R
         asked_tokens: asked.lengths.output[at],
         server_output_tokens: output.filter(|_| counted),
         reported_output_tokens: output.filter(|_| !counted),
+        reached_length: false,
         server_times: None,
         status: None,
         pings: 0,

@@ -65,10 +65,14 @@ pub(crate) struct Usage {
     pub(crate) prompt: Option<u32>,
     pub(crate) cached: Option<u32>,
     pub(crate) output: Option<u32>,
+    /// Whether generation ended because the answer may not be longer, which is said without a
+    /// count.
+    pub(crate) reached_length: bool,
 }
 
 impl Usage {
-    pub(crate) const NONE: Self = Self { prompt: None, cached: None, output: None };
+    pub(crate) const NONE: Self =
+        Self { prompt: None, cached: None, output: None, reached_length: false };
 
     /// What `later` says, and of what it does not say, what was known.
     pub(crate) fn then(self, later: Self) -> Self {
@@ -76,6 +80,7 @@ impl Usage {
             prompt: later.prompt.or(self.prompt),
             cached: later.cached.or(self.cached),
             output: later.output.or(self.output),
+            reached_length: later.reached_length || self.reached_length,
         }
     }
 }

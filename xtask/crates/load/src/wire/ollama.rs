@@ -55,7 +55,7 @@ pub(super) fn read(data: &[u8], count: &mut Count) -> Result<Said, Wrong> {
         return Err(Wrong::Failed);
     }
     let done = event.done.ok_or(Wrong::Shape("`done`"))?;
-    let usage = Usage { prompt: event.prompt_eval_count, cached: None, output: event.eval_count };
+    let usage = Usage { prompt: event.prompt_eval_count, output: event.eval_count, ..Usage::NONE };
     let piece = any_text([event.response, event.thinking]).then(|| count.add(usage.output));
     // Ollama counts durations in ns.
     let times = done.then_some(ServerTimes {

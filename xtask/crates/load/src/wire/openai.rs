@@ -83,15 +83,18 @@ where
         prompt: usage.prompt_tokens,
         cached: usage.prompt_tokens_details.and_then(|details| details.cached_tokens),
         output: usage.completion_tokens,
+        ..Usage::NONE
     });
     let times = event.timings.map(Timings::times);
     // Usage comes in an event without choices on most servers.
     let Some(choice) = event.choices.and_then(|choices| choices.0) else {
         return Ok(Said { piece: None, usage, times, mark: Mark::Open });
     };
-    let mark = match choice.finish_reason() {
+    let reason = choice.finish_reason();
+    let usage = Usage { reached_length: reason == Some(Reason::Length), ..usage };
+    let mark = match reason {
         Some(Reason::Failed) => return Err(Wrong::Failed),
-        Some(Reason::Stopped) => Mark::Finished,
+        Some(Reason::Length | Reason::Stopped) => Mark::Finished,
         Some(Reason::Unnamed) | None => Mark::Open,
     };
     let piece = choice.has_text().then(|| count.add(usage.output));

@@ -38,7 +38,9 @@ impl<'de> Deserialize<'de> for HasText {
 pub(super) enum Reason {
     /// An empty name, which some servers send while it goes on.
     Unnamed,
-    /// The length was reached, or the model ended its answer.
+    /// The answer may not be longer.
+    Length,
+    /// The model ended its answer, or something else did.
     Stopped,
     /// The server gave the request up.
     Failed,
@@ -59,6 +61,7 @@ impl<'de> Deserialize<'de> for Reason {
                 Ok(match name {
                     "" => Reason::Unnamed,
                     "abort" | "error" => Reason::Failed,
+                    "length" => Reason::Length,
                     _ => Reason::Stopped,
                 })
             }

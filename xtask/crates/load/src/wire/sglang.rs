@@ -70,12 +70,16 @@ pub(super) fn read(data: &[u8], count: &mut Count) -> Result<Said, Wrong> {
     let total = meta.completion_tokens.ok_or(Wrong::Shape("`completion_tokens`"))?;
     let mark = match meta.finish_reason.map(|reason| reason.r#type) {
         Some(Reason::Failed) => return Err(Wrong::Failed),
-        Some(Reason::Stopped) => Mark::Finished,
+        Some(Reason::Length | Reason::Stopped) => Mark::Finished,
         Some(Reason::Unnamed) | None => Mark::Open,
     };
     // The last event often repeats the count of the one before: it carries no token.
     let piece = Some(count.add(Some(total))).filter(|piece| *piece != Piece::Counted(0));
-    let usage =
-        Usage { prompt: meta.prompt_tokens, cached: meta.cached_tokens, output: Some(total) };
+    let usage = Usage {
+        prompt: meta.prompt_tokens,
+        cached: meta.cached_tokens,
+        output: Some(total),
+        ..Usage::NONE
+    };
     Ok(Said { piece, usage, times: None, mark })
 }

@@ -138,7 +138,9 @@ fn length_in(body: &Value) -> u32 {
 fn reading(wire: Wire, events: &[&str]) -> String {
     let mut reader = Reader::new(wire);
     let lines = events.iter().map(|event| match reader.read(event.as_bytes()) {
-        Ok(Said { piece, usage: Usage { prompt, cached, output }, mark, .. }) => {
+        Ok(Said { piece, usage, mark, .. }) => {
+            let Usage { prompt, cached, output, reached_length } = usage;
+            let full = if reached_length { " full" } else { "" };
             let count = |count: Option<u32>| count.map_or("-".to_owned(), |n| n.to_string());
             let piece = match piece {
                 None => "nothing".to_owned(),
@@ -146,7 +148,7 @@ fn reading(wire: Wire, events: &[&str]) -> String {
                 Some(Piece::Counted(n)) => format!("{n} tokens"),
             };
             format!(
-                "{piece}; usage {}/{}/{}; {mark:?}",
+                "{piece}; usage {}/{}/{}{full}; {mark:?}",
                 count(prompt),
                 count(cached),
                 count(output)
@@ -183,7 +185,7 @@ fn completions_give_text_and_then_usage() {
     ];
     insta::assert_snapshot!(reading(Wire::OpenaiCompletions, &events), @"
     text; usage -/-/-; Open
-    nothing; usage -/-/-; Finished
+    nothing; usage -/-/- full; Finished
     nothing; usage 9/2/4; Open
     nothing; usage -/-/-; End
     ");

@@ -93,16 +93,19 @@ fn token_source(completed: &[&RequestRecord]) -> TokenSource {
         TokenSource::Chunks
     } else if all(|record| record.server_output_tokens.is_some()) {
         TokenSource::ServerUsage
-    } else if all(counted) {
+    } else if all(|record| record.server_output_tokens.or(record.reported_output_tokens).is_some())
+    {
         TokenSource::Tool
+    } else if all(counted) {
+        TokenSource::FinishReason
     } else {
         TokenSource::Chunks
     }
 }
 
 /// Whether somebody counted the request's tokens.
-const fn counted(record: &RequestRecord) -> bool {
-    record.server_output_tokens.is_some() || record.reported_output_tokens.is_some()
+fn counted(record: &RequestRecord) -> bool {
+    record.counted_output_tokens().is_some()
 }
 
 #[cfg(test)]

@@ -67,12 +67,16 @@ fn tokens_are_as_sure_as_their_weakest_source() {
     let mut by_chunks = by_server.clone();
     (by_chunks.server_output_tokens, by_chunks.server_prompt_tokens) = (None, None);
 
+    let mut by_reason = by_chunks.clone();
+    (by_reason.reached_length, by_reason.asked_tokens) = (true, 6);
+
     let counts = |records: &[&RequestRecord]| {
         let counts = count_tokens(records);
         (counts.output, counts.output_source, counts.input_by_server)
     };
     assert_eq!(counts(&[&by_server]), (5, TokenSource::ServerUsage, Some(11)));
     assert_eq!(counts(&[&by_server, &by_tool]), (9, TokenSource::Tool, Some(22)));
+    assert_eq!(counts(&[&by_server, &by_reason]), (11, TokenSource::FinishReason, None));
     assert_eq!(counts(&[&by_server, &by_tool, &by_chunks]), (11, TokenSource::Chunks, None));
     assert_eq!(counts(&[]), (0, TokenSource::Chunks, None));
 }
