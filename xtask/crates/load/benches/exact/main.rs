@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a bench fails")]
 
 mod compare;
+mod floor;
 mod truth;
 
 use std::process::ExitCode;
@@ -41,6 +42,9 @@ struct Args {
     /// Bursts that are served as fast as the socket takes it.
     #[arg(long, value_name = "N", value_delimiter = ',')]
     saturate: Vec<u32>,
+    /// Streams, all at once, of a reader that does nothing but read each event by itself.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    floor: Vec<u32>,
     /// Requests of each of these in all, for each place.
     #[arg(long, default_value_t = 16)]
     rounds: u32,
@@ -113,7 +117,28 @@ fn main() -> ExitCode {
         }
     }
     println!("\n{}", compare::costs(&costs));
-    ExitCode::SUCCESS
+    match floors(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("a reader that throws everything away: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What reading alone costs, a line for each load that was asked for.
+fn floors(args: &Args) -> std::io::Result<()> {
+    for (streams, events) in
+        args.floor.iter().flat_map(|n| args.events.iter().map(move |e| (*n, *e)))
+    {
+        let server = Server::start(args.cpus[0], args.ttft_ms, args.gap_ms)?;
+        let (cost, reads) = floor::of(&server, args.wire, streams, events)?;
+        println!(
+            "{streams} streams of {events} events, read and thrown away: {cost:.2} us and \
+             {reads:.3} reads an event"
+        );
+    }
+    Ok(())
 }
 
 fn cells(args: &Args, events: u32) -> Vec<Cell> {

@@ -67,35 +67,15 @@ impl Server {
 
     /// Bytes of an answer of so many events, head and all.
     pub(crate) fn answer_bytes(&self, wire: Wire, events: u32) -> io::Result<usize> {
-        let body = match wire {
-            Wire::SglangGenerate => serde_json::json!({
-                "text": "t0",
-                "sampling_params": { "max_new_tokens": events, "ignore_eos": true },
-                "stream": true,
-            }),
-            Wire::OpenaiCompletions => serde_json::json!({
-                "model": "sim",
-                "prompt": "t0",
-                "max_tokens": events,
-                "ignore_eos": true,
-                "stream": true,
-                "stream_options": { "include_usage": true },
-            }),
-            Wire::OpenaiChat => serde_json::json!({
-                "model": "sim",
-                "messages": [{ "role": "user", "content": "t0" }],
-                "max_completion_tokens": events,
-                "ignore_eos": true,
-                "stream": true,
-                "stream_options": { "include_usage": true },
-            }),
-            Wire::OllamaGenerate => serde_json::json!({
-                "model": "sim",
-                "prompt": "t0",
-                "options": { "num_predict": events },
-            }),
-        };
-        Ok(self.exchange("POST", wire.path(), &body.to_string())?.len())
+        Ok(self.exchange("POST", wire.path(), &body(wire, events))?.len())
+    }
+
+    fn message(&self, method: &str, path: &str, body: &str) -> String {
+        let (authority, length) = (self.authority(), body.len());
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
     }
 
     fn ask(&self, method: &str) -> io::Result<Vec<u8>> {
@@ -104,21 +84,58 @@ impl Server {
         Ok(bytes.split_off(head + 4))
     }
 
+    /// Host and port.
+    pub(crate) fn authority(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// A request for so many events, and that the connection be closed after them.
+    pub(crate) fn request(&self, wire: Wire, events: u32) -> Vec<u8> {
+        self.message("POST", wire.path(), &body(wire, events)).into_bytes()
+    }
+
     /// One request on a connection of its own, and all bytes that come back.
     fn exchange(&self, method: &str, path: &str, body: &str) -> io::Result<Vec<u8>> {
-        let authority = self.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(authority)?;
+        let mut stream = TcpStream::connect(self.authority())?;
         stream.set_read_timeout(Some(WITHIN))?;
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        )?;
+        stream.write_all(self.message(method, path, body).as_bytes())?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// The body of a request for so many events.
+fn body(wire: Wire, events: u32) -> String {
+    let body = match wire {
+        Wire::SglangGenerate => serde_json::json!({
+            "text": "t0",
+            "sampling_params": { "max_new_tokens": events, "ignore_eos": true },
+            "stream": true,
+        }),
+        Wire::OpenaiCompletions => serde_json::json!({
+            "model": "sim",
+            "prompt": "t0",
+            "max_tokens": events,
+            "ignore_eos": true,
+            "stream": true,
+            "stream_options": { "include_usage": true },
+        }),
+        Wire::OpenaiChat => serde_json::json!({
+            "model": "sim",
+            "messages": [{ "role": "user", "content": "t0" }],
+            "max_completion_tokens": events,
+            "ignore_eos": true,
+            "stream": true,
+            "stream_options": { "include_usage": true },
+        }),
+        Wire::OllamaGenerate => serde_json::json!({
+            "model": "sim",
+            "prompt": "t0",
+            "options": { "num_predict": events },
+        }),
+    };
+    body.to_string()
 }
 
 impl Drop for Server {
