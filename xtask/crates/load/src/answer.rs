@@ -308,10 +308,9 @@ impl Stream {
         }
         match item {
             Item::Ping => self.pings += 1,
-            Item::Data(data) => match self.reader.read(data) {
-                Ok(said) => self.said(said, at),
-                Err(EventFault::Malformed(why)) => self.fail(FailureKind::MalformedEvent, why),
-                Err(EventFault::Failed(message)) => self.fail(FailureKind::StreamError, message),
+            Item::Data(data) => match self.reader.read_quickly(data) {
+                Some(quick) => self.said_quickly(quick, at),
+                None => self.data(data, at),
             },
             Item::Error(data) => self.fail(FailureKind::StreamError, wire::error_message(data)),
             Item::NotAStream(line) => match wire::declared_error(line) {
@@ -324,21 +323,37 @@ impl Stream {
         }
     }
 
-    fn said(&mut self, said: wire::Said, at: Moment) {
-        let Moment { at_ns, late_ns } = at;
-        match said.piece {
-            Some(Piece::Counted(tokens)) => {
-                self.chunks.push(Chunk { at_ns, late_ns, tokens: Some(tokens) });
-            }
-            Some(Piece::Uncounted) => self.chunks.push(Chunk { at_ns, late_ns, tokens: None }),
-            None => {}
+    /// An event that is unlike those before it.
+    fn data(&mut self, data: &[u8], at: Moment) {
+        match self.reader.read_slowly(data) {
+            Ok(said) => self.said(said, at),
+            Err(EventFault::Malformed(why)) => self.fail(FailureKind::MalformedEvent, why),
+            Err(EventFault::Failed(message)) => self.fail(FailureKind::StreamError, message),
         }
+    }
+
+    fn said(&mut self, said: wire::Said, at: Moment) {
+        self.piece(said.piece, at);
         self.usage = self.usage.then(said.usage);
         self.times = said.times.or(self.times);
         self.mark = self.mark.max(said.mark);
         if self.mark == Mark::End {
-            self.ended_ns = Some(at_ns);
+            self.ended_ns = Some(at.at_ns);
         }
+    }
+
+    fn said_quickly(&mut self, said: wire::SaidQuickly, at: Moment) {
+        self.piece(said.piece, at);
+        self.usage.output = said.output.or(self.usage.output);
+    }
+
+    fn piece(&mut self, piece: Option<Piece>, at: Moment) {
+        let tokens = match piece {
+            Some(Piece::Counted(tokens)) => Some(tokens),
+            Some(Piece::Uncounted) => None,
+            None => return,
+        };
+        self.chunks.push(Chunk { at_ns: at.at_ns, late_ns: at.late_ns, tokens });
     }
 
     fn fail(&mut self, kind: FailureKind, detail: String) {

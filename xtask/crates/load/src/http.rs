@@ -15,8 +15,8 @@ const HEADERS: usize = 128;
 const HEAD_STEP: usize = 64;
 /// A chunk that carries an event has more bytes than this, with its size.
 const LEAST_CHUNK: usize = 8;
-/// A chunk's size line without extensions is shorter than this.
-const SIZE_BYTES: usize = 24;
+/// Digits of a chunk's length that fit into a number of 64 bits.
+const PLAIN_DIGITS: usize = 16;
 /// A chunk's size line or a trailer line, with what extensions may add.
 const LINE_BYTES: usize = 4 << 10;
 
@@ -57,6 +57,16 @@ enum State {
     ChunkEnd,
     Trailers,
     Done,
+}
+
+impl State {
+    /// How it goes on after a chunk's first line.
+    const fn of_chunk(length: u64) -> Self {
+        match length {
+            0 => Self::Trailers,
+            left => Self::ChunkData { left },
+        }
+    }
 }
 
 /// Reads one answer.
@@ -150,14 +160,24 @@ impl Decoder {
     }
 
     fn head(&mut self, input: &mut &[u8]) -> Result<(), HttpError> {
+        // Nearly always the head is here as a whole, and much of the body behind it: it is read
+        // where it stands.
         let before = self.partial.len();
-        self.partial.extend_from_slice(input);
+        let most = input.len().min((HEAD_BYTES + 1).saturating_sub(before));
+        let bytes = if before == 0 {
+            &input[..most]
+        } else {
+            self.partial.extend_from_slice(&input[..most]);
+            &self.partial
+        };
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut response = Response::new(&mut headers);
-        let Status::Complete(length) = response.parse(&self.partial).map_err(HttpError::BadHead)?
-        else {
-            if HEAD_BYTES < self.partial.len() {
+        let Status::Complete(length) = response.parse(bytes).map_err(HttpError::BadHead)? else {
+            if HEAD_BYTES < bytes.len() {
                 return Err(HttpError::HeadTooLong);
+            }
+            if before == 0 {
+                self.partial.extend_from_slice(input);
             }
             *input = &[];
             return Ok(());
@@ -174,12 +194,13 @@ impl Decoder {
     }
 
     fn chunk_size(&mut self, input: &mut &[u8]) -> Result<(), HttpError> {
-        // Nearly always the line is here as a whole, and is read where it stands.
+        // Nearly always the line is here as a whole and nothing but a number: it is read where it
+        // stands.
         if self.partial.is_empty()
-            && let Some(end) = memchr(b'\n', &input[..input.len().min(SIZE_BYTES)])
+            && let Some((length, rest)) = plain_chunk_length(input)
         {
-            self.state = chunk_state(without_return(&input[..end]))?;
-            *input = &input[end + 1..];
+            self.state = State::of_chunk(length);
+            *input = rest;
         } else if self.line(input)? {
             self.state = chunk_state(without_return(&self.partial))?;
             self.partial.clear();
@@ -237,13 +258,26 @@ fn without_return(line: &[u8]) -> &[u8] {
 /// How it goes on after a chunk's first line.
 fn chunk_state(line: &[u8]) -> Result<State, HttpError> {
     match chunk_length(line) {
-        Some(0) => Ok(State::Trailers),
-        Some(left) => Ok(State::ChunkData { left }),
+        Some(length) => Ok(State::of_chunk(length)),
         None => {
             let shown = &line[..line.len().min(40)];
             Err(HttpError::BadChunkSize(shown.escape_ascii().to_string()))
         }
     }
+}
+
+/// The length that a chunk's first line gives if it is a number alone, and what follows the line.
+fn plain_chunk_length(input: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut length, mut digits) = (0, 0);
+    while let Some(digit) = input.get(digits).and_then(|byte| char::from(*byte).to_digit(16)) {
+        length = length << 4 | u64::from(digit);
+        digits += 1;
+        if PLAIN_DIGITS < digits {
+            return None;
+        }
+    }
+    let rest = input[digits..].strip_prefix(b"\r\n").filter(|_| 0 < digits)?;
+    Some((length, rest))
 }
 
 /// The length that a chunk's first line gives, before any extension.
@@ -399,6 +433,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_length_is_the_one_that_reading_the_line_gives(
+            line in "[0-9a-fA-F]{0,20}|[0-9a-f]{1,3}(;x|g| )",
+            after in ".{0,9}",
+        ) {
+            let input = format!("{line}\r\n{after}");
+            if let Some((length, rest)) = plain_chunk_length(input.as_bytes()) {
+                prop_assert_eq!(Some(length), chunk_length(line.as_bytes()));
+                prop_assert_eq!(rest, after.as_bytes());
+            } else {
+                let odd = line.bytes().any(|byte| !byte.is_ascii_hexdigit());
+                prop_assert!(line.is_empty() || odd || PLAIN_DIGITS < line.len());
+            }
+        }
+
         #[test]
         fn any_split_of_the_bytes_gives_the_same_body(
             chunks in proptest::collection::vec("[a-z\r\n]{1,30}", 0..6),

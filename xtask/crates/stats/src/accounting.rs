@@ -63,7 +63,7 @@ fn steady(completed: &[&RequestRecord]) -> Option<Steady> {
     });
     let sent: Vec<_> = sent.collect();
     let mut metrics = BTreeMap::new();
-    let latencies = Latency::ALL.map(|of| Samples::new(metrics::samples(of, &sent)));
+    let latencies = Latency::ALL.map(|of| metrics::samples(of, &sent).sorted());
     for metric in Metric::all() {
         let value = match metric {
             Metric::Latency(of, stat) => latencies[of as usize].stat(stat),
@@ -79,7 +79,7 @@ fn steady(completed: &[&RequestRecord]) -> Option<Steady> {
         .iter()
         .zip(&spans)
         .map(|(record, (sent_ns, _))| {
-            let each = record.chunks.iter().zip(tokens_per_chunk(record));
+            let each = tokens_per_chunk(record);
             let arrived = each.filter(|(chunk, _)| inside(sent_ns.saturating_add(chunk.at_ns)));
             arrived.map(|(_, tokens)| u64::from(tokens)).sum::<u64>()
         })

@@ -50,6 +50,22 @@ impl Said {
     const NOTHING: Self = Self { piece: None, usage: Usage::NONE, times: None, mark: Mark::Open };
 }
 
+/// What an event says in the middle of a stream, where it looks like those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SaidQuickly {
+    /// The tokens that it carried, if any.
+    pub(crate) piece: Option<Piece>,
+    /// Output tokens so far, if it says so.
+    pub(crate) output: Option<u32>,
+}
+
+#[cfg(any(test, fuzzing))]
+impl From<SaidQuickly> for Said {
+    fn from(SaidQuickly { piece, output }: SaidQuickly) -> Self {
+        Self { piece, usage: Usage { output, ..Usage::NONE }, ..Self::NOTHING }
+    }
+}
+
 /// Tokens of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
@@ -145,11 +161,30 @@ impl Reader {
         Self { wire, count: Count::Known(0), quick: Quick::new(), begun: false }
     }
 
-    /// Reads the data of one event.
+    /// Reads the data of one event, in whichever way it can be read.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn read(&mut self, data: &[u8]) -> Result<Said, EventFault> {
-        if let Some(said) = self.read_quickly(data) {
-            return Ok(said);
+        match self.read_quickly(data) {
+            Some(quick) => Ok(quick.into()),
+            None => self.read_slowly(data),
         }
+    }
+
+    /// What the event says, if it looks like those before it; otherwise it is to be read slowly.
+    pub(crate) fn read_quickly(&mut self, data: &[u8]) -> Option<SaidQuickly> {
+        match self.wire {
+            // The first event is parsed for the counts that the others repeat.
+            Wire::SglangGenerate if self.begun => quick::sglang(data, &mut self.count),
+            Wire::SglangGenerate => None,
+            Wire::OpenaiCompletions | Wire::OpenaiChat | Wire::OllamaGenerate => {
+                let fits = self.quick.fits(data);
+                fits.then(|| SaidQuickly { piece: Some(self.count.add(None)), output: None })
+            }
+        }
+    }
+
+    /// Reads an event that cannot be read quickly, and learns from it.
+    pub(crate) fn read_slowly(&mut self, data: &[u8]) -> Result<Said, EventFault> {
         let said = self.parse(data)?;
         // An event that says nothing but that text came tells what the next ones look like.
         let only_text = Said { piece: Some(Piece::Uncounted), ..Said::NOTHING };
@@ -158,19 +193,6 @@ impl Reader {
         }
         self.begun |= said.piece.is_some();
         Ok(said)
-    }
-
-    /// What the event says, if it looks like those before it.
-    fn read_quickly(&mut self, data: &[u8]) -> Option<Said> {
-        match self.wire {
-            // The first event is parsed for the counts that the others repeat.
-            Wire::SglangGenerate if self.begun => quick::sglang(data, &mut self.count),
-            Wire::SglangGenerate => None,
-            Wire::OpenaiCompletions | Wire::OpenaiChat | Wire::OllamaGenerate => {
-                let fits = self.quick.fits(data);
-                fits.then(|| Said { piece: Some(self.count.add(None)), ..Said::NOTHING })
-            }
-        }
     }
 
     /// Reads it by parsing, whatever it looks like: what the quick way must agree with.

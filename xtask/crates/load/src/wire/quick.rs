@@ -7,7 +7,7 @@
 
 use memchr::memmem;
 
-use super::{Count, Mark, Piece, Said, Usage};
+use super::{Count, Piece, SaidQuickly};
 
 /// Events in a row that fit no pattern, after which none is tried any more.
 const MISSES: u32 = 16;
@@ -107,7 +107,7 @@ fn pattern(data: &[u8], varying: &[&[u8]]) -> Option<Vec<Box<[u8]>>> {
 ///
 /// The text before is skipped, even if it were not JSON. The last event, errors and anything
 /// unusual are left to the parser.
-pub(super) fn sglang(data: &[u8], count: &mut Count) -> Option<Said> {
+pub(super) fn sglang(data: &[u8], count: &mut Count) -> Option<SaidQuickly> {
     if !data.starts_with(b"{\"text\":") || !data.ends_with(b"}}") {
         return None;
     }
@@ -119,8 +119,7 @@ pub(super) fn sglang(data: &[u8], count: &mut Count) -> Option<Said> {
     }
     let total = number(value(meta, b"\"completion_tokens\":")?)?;
     let piece = Some(count.add(Some(total))).filter(|piece| *piece != Piece::Counted(0));
-    let usage = Usage { output: Some(total), ..Usage::NONE };
-    Some(Said { piece, usage, times: None, mark: Mark::Open })
+    Some(SaidQuickly { piece, output: Some(total) })
 }
 
 /// What follows a name and its spaces.
@@ -215,7 +214,7 @@ mod tests {
             r#""id": "x", "finish_reason": null, "completion_tokens": 12, "e2e_latency": 0.1"#;
         let mut count = Count::Known(10);
         let said = sglang(event("a", usual).as_bytes(), &mut count).unwrap();
-        assert_eq!((said.piece, said.usage.output), (Some(Piece::Counted(2)), Some(12)));
+        assert_eq!((said.piece, said.output), (Some(Piece::Counted(2)), Some(12)));
         let long = event(&"word ".repeat(100_000), usual);
         assert!(sglang(long.as_bytes(), &mut count).is_some());
         for meta in [

@@ -43,10 +43,16 @@ pub fn max_output_tokens_per_s(completed: &[&RequestRecord]) -> Option<f64> {
     let first_ns = *sent.iter().min()?;
     let mut seconds: BTreeMap<u64, u64> = BTreeMap::new();
     for (record, sent_ns) in completed.iter().zip(&sent) {
-        for (chunk, tokens) in record.chunks.iter().zip(tokens_per_chunk(record)) {
+        let (mut now, mut arrived) = (0, 0);
+        for (chunk, tokens) in tokens_per_chunk(record) {
             let second = (sent_ns - first_ns).saturating_add(chunk.at_ns) / SECOND_NS;
-            *seconds.entry(second).or_insert(0) += u64::from(tokens);
+            if second != now {
+                *seconds.entry(now).or_insert(0) += arrived;
+                (now, arrived) = (second, 0);
+            }
+            arrived += u64::from(tokens);
         }
+        *seconds.entry(now).or_insert(0) += arrived;
     }
     seconds.into_values().max().map(|tokens| tokens as f64)
 }

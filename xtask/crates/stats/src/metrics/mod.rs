@@ -16,10 +16,11 @@ pub use flow::{
     concurrency, input_throughput, max_concurrent_requests, max_output_tokens_per_s,
     output_throughput, request_throughput, total_throughput,
 };
-pub use latency::{arrival_gaps_ms, e2e_ms, itl_ms, max_itl_ms, tpot_ms, ttft_ms};
+pub(crate) use latency::arrival_gaps_ns;
+pub use latency::{e2e_ms, itl_ms, max_itl_ms, tpot_ms, ttft_ms};
 pub use tokens::tokens_per_chunk;
 
-use crate::samples::Samples;
+use crate::samples::Gathered;
 
 /// Nanoseconds in a second.
 pub(crate) const NS_PER_S: f64 = 1e9;
@@ -33,7 +34,7 @@ pub(crate) const NS_PER_MS: f64 = 1e6;
 pub fn all(records: &[RequestRecord], duration_ns: u64) -> BTreeMap<Metric, f64> {
     let completed: Vec<_> = records.iter().filter(|record| record.completed()).collect();
     let window = Window { completed: &completed, duration_ns };
-    let latencies = Latency::ALL.map(|of| Samples::new(samples(of, &completed)));
+    let latencies = Latency::ALL.map(|of| samples(of, &completed).sorted());
     let value = |metric| match metric {
         Metric::Duration => window.seconds(),
         Metric::RequestThroughput => request_throughput(&window),
@@ -72,13 +73,25 @@ impl Window<'_> {
     }
 }
 
-pub(crate) fn samples(of: Latency, completed: &[&RequestRecord]) -> Vec<f64> {
-    let each = completed.iter().copied();
-    match of {
-        Latency::E2e => each.filter_map(e2e_ms).collect(),
-        Latency::Ttft => each.filter_map(ttft_ms).collect(),
-        Latency::Tpot => each.filter_map(tpot_ms).collect(),
-        Latency::Itl => each.flat_map(itl_ms).collect(),
+/// The samples of a latency, in the order of the requests.
+pub(crate) fn samples(of: Latency, completed: &[&RequestRecord]) -> Gathered {
+    let mut samples = Gathered::new();
+    completed.iter().for_each(|record| gather(of, record, &mut samples));
+    samples
+}
+
+/// Adds what one request has of a latency.
+pub(crate) fn gather(of: Latency, record: &RequestRecord, samples: &mut Gathered) {
+    let one = match of {
+        Latency::E2e => e2e_ms(record),
+        Latency::Ttft => ttft_ms(record),
+        Latency::Tpot => tpot_ms(record),
+        Latency::Itl => {
+            return latency::each_itl_ms(record, |gap_ms, count| samples.push(gap_ms, count));
+        }
+    };
+    if let Some(ms) = one {
+        samples.push(ms, 1);
     }
 }
 

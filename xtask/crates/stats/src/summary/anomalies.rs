@@ -9,8 +9,8 @@ use domain::request::RequestRecord;
 
 use super::{Observation, counted, failure};
 use crate::cache::CACHED_SHARE;
-use crate::metrics::{arrival_gaps_ms, tokens_per_chunk};
-use crate::samples::Samples;
+use crate::metrics::{arrival_gaps_ns, tokens_per_chunk};
+use crate::samples::Gathered;
 
 /// Lateness of sending that is worth a word, at the 99th percentile, in ms. A step of a busy
 /// server takes about this long: a request that is later than that joins another batch.
@@ -129,16 +129,20 @@ fn late_sends(client: Option<&ClientLag>) -> Option<Anomaly> {
 }
 
 fn long_gap(completed: &[&RequestRecord]) -> Option<Anomaly> {
-    let gaps = completed.iter().copied().flat_map(arrival_gaps_ms).collect();
-    let gaps_ms = Samples::new(gaps);
+    let mut gaps_ms = Gathered::new();
+    completed.iter().for_each(|record| gaps_ms.extend_ms(arrival_gaps_ns(record)));
+    let gaps_ms = gaps_ms.sorted();
     let (gap_ms, median_ms) = (gaps_ms.max()?, gaps_ms.percentile(50.0)?);
     let long = LONG_GAP_MS < gap_ms && LONG_GAP_FACTOR * median_ms < gap_ms;
     long.then_some(Anomaly::LongGap { gap_ms, median_ms })
 }
 
 fn merged_tokens(completed: &[&RequestRecord]) -> Option<Anomaly> {
-    let per_chunk = || completed.iter().copied().flat_map(tokens_per_chunk).map(u64::from);
-    let (merged, all) = (per_chunk().filter(|tokens| 1 < *tokens).sum(), per_chunk().sum());
+    let (mut merged, mut all) = (0, 0);
+    for (_, tokens) in completed.iter().flat_map(|record| tokens_per_chunk(record)) {
+        all += u64::from(tokens);
+        merged += if 1 < tokens { u64::from(tokens) } else { 0 };
+    }
     let share = ratio(merged, all).filter(|share| MERGED_SHARE < *share)?;
     Some(Anomaly::MergedTokens { share })
 }

@@ -11,7 +11,7 @@ use domain::metric::{Latency, Metric, Stat};
 use domain::request::RequestRecord;
 
 use crate::metrics::{self, NS_PER_MS};
-use crate::samples::stat_of;
+use crate::samples::Gathered;
 
 /// The statistics that are judged: those that say how fast a server is.
 const JUDGED: [Stat; 5] = [Stat::Mean, Stat::Median, Stat::P90, Stat::P95, Stat::P99];
@@ -57,24 +57,27 @@ fn ms(ns: Option<u64>) -> f64 {
 fn shifted(
     completed: &[&RequestRecord],
     earlier_ms: impl Fn(&RequestRecord) -> f64,
-) -> Vec<(Latency, Vec<f64>)> {
+) -> [(Latency, Gathered); 2] {
     let of = |latency: fn(&RequestRecord) -> Option<f64>| {
         let each = completed.iter().copied();
         each.filter_map(|record| Some((latency(record)? + earlier_ms(record)).max(0.0))).collect()
     };
-    vec![(Latency::Ttft, of(metrics::ttft_ms)), (Latency::E2e, of(metrics::e2e_ms))]
+    [(Latency::Ttft, of(metrics::ttft_ms)), (Latency::E2e, of(metrics::e2e_ms))]
 }
 
 /// Distances of the reported numbers to those of other samples.
 fn moved(
     reported: &BTreeMap<Metric, f64>,
-    samples: Vec<(Latency, Vec<f64>)>,
+    samples: impl IntoIterator<Item = (Latency, Gathered)>,
 ) -> BTreeMap<Metric, f64> {
     let mut moved = BTreeMap::new();
-    for (of, mut samples) in samples {
+    for (of, samples) in samples {
+        let mean = samples.mean();
+        let samples = samples.sorted();
         for stat in JUDGED {
             let metric = Metric::Latency(of, stat);
-            let pair = reported.get(&metric).zip(stat_of(&mut samples, stat));
+            let other = if stat == Stat::Mean { mean } else { samples.stat(stat) };
+            let pair = reported.get(&metric).zip(other);
             let distance = pair.map(|(reported, other)| (reported - other).abs());
             moved.extend(distance.filter(|ms| NOTHING_MS < *ms).map(|ms| (metric, ms)));
         }
@@ -93,34 +96,40 @@ fn reading(
     let Some(away_ns) = chunks.filter_map(|chunk| chunk.late_ns).max() else {
         return BTreeMap::new();
     };
+    if !completed.iter().any(|record| has_merged(record)) {
+        return BTreeMap::new();
+    }
+    let places = [Placed::Evenly, Placed::Earliest];
+    let mut samples = places.map(|_| Latency::ALL.map(|of| (of, Gathered::new())));
+    for record in completed {
+        // One copy at a time, and the same one for both: there may be millions of chunks.
+        let mut apart = has_merged(record).then(|| (*record).clone());
+        for (placed, samples) in places.into_iter().zip(&mut samples) {
+            if let Some(apart) = &mut apart {
+                place_apart(record, placed, u64::from(away_ns), apart);
+            }
+            let other = apart.as_ref().unwrap_or(record);
+            samples.iter_mut().for_each(|(of, samples)| metrics::gather(*of, other, samples));
+        }
+    }
     let mut most = BTreeMap::new();
-    for placed in [Placed::Evenly, Placed::Earliest] {
-        let others: Vec<_> =
-            completed.iter().map(|record| unmerged(record, placed, u64::from(away_ns))).collect();
-        if others.iter().all(Option::is_none) {
-            return BTreeMap::new();
-        }
-        let all = completed.iter().zip(&others);
-        let all: Vec<_> = all.map(|(record, other)| other.as_ref().unwrap_or(record)).collect();
-        let samples = Latency::ALL.map(|of| (of, metrics::samples(of, &all)));
-        for (metric, ms) in moved(reported, samples.into()) {
-            let most: &mut f64 = most.entry(metric).or_insert(ms);
-            *most = most.max(ms);
-        }
+    for (metric, ms) in samples.into_iter().flat_map(|samples| moved(reported, samples)) {
+        let most: &mut f64 = most.entry(metric).or_insert(ms);
+        *most = most.max(ms);
     }
     most
 }
 
-/// The record with its merged chunks placed apart; none if it has no such chunk.
+/// Whether any two chunks came in one read.
+fn has_merged(record: &RequestRecord) -> bool {
+    record.chunks.windows(2).any(|pair| pair[0].at_ns == pair[1].at_ns)
+}
+
+/// Places the merged chunks of a record apart, in a copy of it.
 ///
 /// The time of a read is that of the last chunk in it. The others came after the read before, and
 /// waited for no longer than the client was ever `away_ns`.
-fn unmerged(record: &RequestRecord, placed: Placed, away_ns: u64) -> Option<RequestRecord> {
-    let merged = |pair: &[domain::request::Chunk]| pair[0].at_ns == pair[1].at_ns;
-    if !record.chunks.windows(2).any(merged) {
-        return None;
-    }
-    let mut other = record.clone();
+fn place_apart(record: &RequestRecord, placed: Placed, away_ns: u64, apart: &mut RequestRecord) {
     let (mut begin, mut before_ns, mut before_read_ns) = (0, 0, 0);
     for group in record.chunks.chunk_by(|one, next| one.at_ns == next.at_ns) {
         let (at_ns, late_ns) = (group[0].at_ns, group[group.len() - 1].late_ns);
@@ -130,7 +139,7 @@ fn unmerged(record: &RequestRecord, placed: Placed, away_ns: u64) -> Option<Requ
         let step_ns = (at_ns - since_ns) / group.len() as u64;
         // The client's own clock does not tell how late it is.
         let early = if late_ns.is_some() { group.len() - 1 } else { 0 };
-        for (chunk, nth) in other.chunks[begin..][..early].iter_mut().zip(1..) {
+        for (chunk, nth) in apart.chunks[begin..][..early].iter_mut().zip(1..) {
             chunk.at_ns = match placed {
                 Placed::Evenly => since_ns + step_ns * nth,
                 Placed::Earliest => since_ns,
@@ -140,7 +149,6 @@ fn unmerged(record: &RequestRecord, placed: Placed, away_ns: u64) -> Option<Requ
         before_ns = at_ns;
         before_read_ns = at_ns.saturating_add(late_ns.map_or(0, u64::from));
     }
-    Some(other)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use domain::request::{Chunk, RequestRecord};
 
 use super::Observation;
 use crate::metrics::NS_PER_MS;
-use crate::samples::Samples;
+use crate::samples::{Gathered, Samples};
 
 /// How late requests were sent, over all that were, and what the generator cost; absent unless
 /// both are known.
@@ -26,21 +26,28 @@ pub(super) fn of(run: &Observation<'_>) -> Option<ClientLag> {
 
 /// How well it kept up with the answers, over all chunks that came.
 fn reading(records: &[RequestRecord]) -> Option<ReadLag> {
-    let chunks = || records.iter().flat_map(|record| &record.chunks);
-    let late_ns: Vec<u64> = chunks().filter_map(|chunk| chunk.late_ns.map(u64::from)).collect();
-    let clock = match (late_ns.len(), chunks().count()) {
+    let (mut timed, mut all, mut late_ms) = (0, 0, Gathered::new());
+    let (mut reads, mut merged_chunks, mut bounds_ms) = (0, 0, Gathered::new());
+    for record in records {
+        all += record.chunks.len();
+        late_ms.extend_ms(record.chunks.iter().filter_map(|chunk| {
+            timed += usize::from(chunk.late_ns.is_some());
+            chunk.late_ns.map(u64::from)
+        }));
+        for (bound_ns, others) in merged(&record.chunks) {
+            reads += 1;
+            merged_chunks += if 0 < bound_ns { others as u64 } else { 0 };
+            bounds_ms.push(in_ms(bound_ns), others);
+            bounds_ms.push(0.0, 1);
+        }
+    }
+    let clock = match (timed, all) {
         (_, 0) => return None,
         (0, _) => ClockSource::Client,
         (timed, all) if timed == all => ClockSource::Kernel,
         _ => ClockSource::Mixed,
     };
-    let late_ms = Samples::new(late_ns.into_iter().map(in_ms).collect());
-    let (mut reads, mut bounds_ns) = (0, Vec::new());
-    for record in records {
-        reads += merged(&record.chunks, &mut bounds_ns);
-    }
-    let merged_chunks = bounds_ns.iter().filter(|bound| 0 < **bound).count() as u64;
-    let bounds_ms = Samples::new(bounds_ns.into_iter().map(in_ms).collect());
+    let (late_ms, bounds_ms) = (late_ms.sorted(), bounds_ms.sorted());
     let writes = records.iter().filter_map(|record| record.write_ns);
     Some(ReadLag {
         clock,
@@ -55,22 +62,18 @@ fn reading(records: &[RequestRecord]) -> Option<ReadLag> {
     })
 }
 
-/// Counts the reads that brought the chunks of one answer, and adds for each chunk by how much
-/// its time may be too late.
+/// For each read that brought chunks of one answer: by how much the time of what came with the
+/// last thing in it may be too late, and how many chunks those are.
 ///
 /// The time of a read is that of the last thing in it. What came with that came after the read
 /// before, or after sending.
-fn merged(chunks: &[Chunk], bounds_ns: &mut Vec<u64>) -> u64 {
-    let (mut reads, mut before_ns) = (0, 0);
-    for read in chunks.chunk_by(|one, next| one.at_ns == next.at_ns) {
-        let at_ns = read[0].at_ns;
-        let bound_ns = at_ns.saturating_sub(before_ns);
-        bounds_ns.extend(std::iter::repeat_n(bound_ns, read.len() - 1));
-        bounds_ns.push(0);
-        before_ns = at_ns;
-        reads += 1;
-    }
-    reads
+fn merged(chunks: &[Chunk]) -> impl Iterator<Item = (u64, usize)> {
+    let reads = chunks.chunk_by(|one, next| one.at_ns == next.at_ns);
+    reads.scan(0, |before_ns, read| {
+        let bound_ns = read[0].at_ns.saturating_sub(*before_ns);
+        *before_ns = read[0].at_ns;
+        Some((bound_ns, read.len() - 1))
+    })
 }
 
 fn in_ms(ns: u64) -> f64 {
