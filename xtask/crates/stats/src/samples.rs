@@ -10,8 +10,15 @@ use crate::metrics::NS_PER_MS;
 /// Sums run over the sorted values, so the order in which samples were taken changes no digit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Samples {
-    /// Different values; `count` is how many samples are not above it.
-    runs: Vec<Run>,
+    /// Each different value once.
+    steps: Vec<Step>,
+}
+
+/// A value and how many samples are not above it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Step {
+    value: f64,
+    up_to: usize,
 }
 
 /// Samples in the order in which they were taken.
@@ -59,28 +66,19 @@ impl Gathered {
         self.push(run_ns as f64 / NS_PER_MS, count);
     }
 
-    /// The arithmetic mean, summed in the order in which the samples were taken.
-    pub(crate) fn mean(&self) -> Option<f64> {
-        let count: usize = self.runs.iter().map(|run| run.count).sum();
-        let of_each = |run: &Run| (run.value, run.count);
-        (0 < count).then(|| sum(self.runs.iter().map(of_each)) / count as f64)
-    }
-
     /// Sorts the samples.
     pub(crate) fn sorted(self) -> Samples {
         let Self { mut runs } = self;
         runs.sort_unstable_by(|one, other| one.value.total_cmp(&other.value));
-        runs.dedup_by(|later, kept| {
-            let same = later.value.to_bits() == kept.value.to_bits();
-            kept.count += if same { later.count } else { 0 };
-            same
-        });
-        let mut before = 0;
-        for run in &mut runs {
-            before += run.count;
-            run.count = before;
+        let (mut steps, mut up_to) = (Vec::<Step>::new(), 0);
+        for Run { value, count } in runs {
+            up_to += count;
+            match steps.last_mut() {
+                Some(last) if last.value.to_bits() == value.to_bits() => last.up_to = up_to,
+                _ => steps.push(Step { value, up_to }),
+            }
         }
-        Samples { runs }
+        Samples { steps }
     }
 }
 
@@ -101,22 +99,22 @@ impl Samples {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.runs.last().map_or(0, |run| run.count)
+        self.steps.last().map_or(0, |step| step.up_to)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.steps.is_empty()
     }
 
     /// The smallest.
     pub fn min(&self) -> Option<f64> {
-        self.runs.first().map(|run| run.value)
+        self.steps.first().map(|step| step.value)
     }
 
     /// The largest.
     pub fn max(&self) -> Option<f64> {
-        self.runs.last().map(|run| run.value)
+        self.steps.last().map(|step| step.value)
     }
 
     /// The arithmetic mean.
@@ -156,16 +154,16 @@ impl Samples {
 
     /// The sample at `place`, counted from the smallest.
     fn at(&self, place: usize) -> Option<f64> {
-        let run = self.runs.partition_point(|run| run.count <= place);
-        self.runs.get(run).map(|run| run.value)
+        let step = self.steps.partition_point(|step| step.up_to <= place);
+        self.steps.get(step).map(|step| step.value)
     }
 
     /// Each different value, and how many samples have it.
     fn each(&self) -> impl Iterator<Item = (f64, usize)> {
-        self.runs.iter().scan(0, |before, run| {
-            let count = run.count - *before;
-            *before = run.count;
-            Some((run.value, count))
+        self.steps.iter().scan(0, |before, step| {
+            let count = step.up_to - *before;
+            *before = step.up_to;
+            Some((step.value, count))
         })
     }
 
@@ -175,37 +173,9 @@ impl Samples {
     }
 }
 
-/// The sum of values that each stand so many times, as adding all of them one by one gives it.
+/// The sum of values that each stand so many times.
 fn sum(runs: impl Iterator<Item = (f64, usize)>) -> f64 {
-    runs.fold(0.0, |sum, (value, count)| add_repeatedly(sum, value, count))
-}
-
-/// Adds `value` to `sum` so many times, with the rounding of each of these additions.
-///
-/// Between two powers of two all numbers are equally far apart. From the second addition on that
-/// stays there, each rounds in the same way (a tie ends at an even number, after which all ties are
-/// alike), so that many of them are one multiplication, which is exact.
-fn add_repeatedly(mut sum: f64, value: f64, mut count: usize) -> f64 {
-    while 0 < count && value != 0.0 {
-        let before = sum;
-        sum += value;
-        count -= 1;
-        if 0 < count && 0.0 < before && 0.0 <= value && sum <= greatest_alike(before) {
-            let step = sum + value - sum;
-            let room = greatest_alike(sum) - sum;
-            // Nothing here is negative, and what is no number becomes zero.
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let steps = ((room / step) as usize).saturating_sub(1).min(count);
-            sum += steps as f64 * step;
-            count -= steps;
-        }
-    }
-    sum
-}
-
-/// The greatest number with the exponent of `number`, which is positive.
-fn greatest_alike(number: f64) -> f64 {
-    f64::from_bits(number.to_bits() | ((1 << (f64::MANTISSA_DIGITS - 1)) - 1))
+    runs.map(|(value, count)| value * count as f64).sum()
 }
 
 /// Where the percentile `q` lies among so many sorted values: behind which, and how far towards
@@ -268,35 +238,19 @@ mod tests {
                 gathered.push(value, count);
                 plain.extend(std::iter::repeat_n(value, count));
             }
-            let mean_of = |values: &[f64]| {
-                (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-            };
-            prop_assert_eq!(gathered.mean(), mean_of(&plain));
             let samples = gathered.sorted();
             plain.sort_by(f64::total_cmp);
             prop_assert_eq!(samples.len(), plain.len());
             let each: Vec<_> = (0..=plain.len()).map(|place| samples.at(place)).collect();
             let known: Vec<_> = (0..=plain.len()).map(|place| plain.get(place).copied()).collect();
             prop_assert_eq!(each, known);
-            let mean = mean_of(&plain);
-            prop_assert_eq!(samples.mean(), mean);
-            let deviations = mean.map(|mean| plain.iter().map(|v| (v - mean).powi(2)).sum::<f64>());
-            prop_assert_eq!(samples.squared_deviations(), deviations);
-        }
-
-        #[test]
-        fn adding_many_times_at_once_rounds_like_adding_one_by_one(
-            sum in prop_oneof![Just(0.0), 0.0..1e6_f64, (1..1000_u32).prop_map(f64::from)],
-            value in prop_oneof![
-                Just(0.0),
-                0.0..1.0_f64,
-                (any::<u64>(), -60..10_i32).prop_map(|(m, e)| (m >> 11) as f64 * 2_f64.powi(e - 53)),
-                (0..9_u32, 0..60_i32).prop_map(|(m, e)| f64::from(m) * 2_f64.powi(-e)),
-            ],
-            count in 0..5000_usize,
-        ) {
-            let one_by_one = (0..count).fold(sum, |sum, _| sum + value);
-            prop_assert_eq!(add_repeatedly(sum, value, count).to_bits(), one_by_one.to_bits());
+            let mean = plain.iter().sum::<f64>() / plain.len() as f64;
+            let deviations = plain.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+            let near = |one: Option<f64>, other: f64| {
+                one.map_or(plain.is_empty(), |one| (one - other).abs() <= 1e-9 * other.max(1.0))
+            };
+            prop_assert!(near(samples.mean(), mean));
+            prop_assert!(near(samples.squared_deviations(), deviations));
         }
 
         #[test]

@@ -72,12 +72,10 @@ fn moved(
 ) -> BTreeMap<Metric, f64> {
     let mut moved = BTreeMap::new();
     for (of, samples) in samples {
-        let mean = samples.mean();
         let samples = samples.sorted();
         for stat in JUDGED {
             let metric = Metric::Latency(of, stat);
-            let other = if stat == Stat::Mean { mean } else { samples.stat(stat) };
-            let pair = reported.get(&metric).zip(other);
+            let pair = reported.get(&metric).zip(samples.stat(stat));
             let distance = pair.map(|(reported, other)| (reported - other).abs());
             moved.extend(distance.filter(|ms| NOTHING_MS < *ms).map(|ms| (metric, ms)));
         }
