@@ -22,7 +22,7 @@ pub use comment::comment;
 pub use summary::summary;
 pub use text::{text, without_commands};
 
-use crate::lines::failure;
+use crate::lines::{LONGEST_IN_TABLE, failure};
 use crate::session::{SessionView, StepState, WRITES_REPORTS, kind};
 
 /// How a fleet is reported.
@@ -37,7 +37,9 @@ pub struct Style<'a> {
 /// What became of a session, by its journal.
 pub fn told(session: &SessionView) -> Told {
     let failed = session.steps.iter().find_map(|step| match &step.state {
-        StepState::Failed(why) => Some((why.class, format!("{}: {}", step.name, failure(why)))),
+        StepState::Failed(why) => {
+            Some((why.class, format!("{}: {}", step.name, failure(why, LONGEST_IN_TABLE))))
+        }
         StepState::Running | StepState::Succeeded(_) | StepState::Skipped(_) => None,
     });
     // A session that came to a verdict came to its end, whatever a step of it says.

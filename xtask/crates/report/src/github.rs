@@ -85,7 +85,7 @@ pub fn annotations(session: &SessionView, strictness: Strictness) -> String {
         StepState::Failed(why) => Some(Annotation {
             level: Level::Error,
             title: format!("servegate: {}", step.name),
-            message: failure(why),
+            message: failure(why, LONGEST_MESSAGE),
         }),
         StepState::Running | StepState::Succeeded(_) | StepState::Skipped(_) => None,
     });

@@ -10,10 +10,13 @@ use domain::metric::{Latency, Metric, Stat};
 use domain::summary::RunSummary;
 
 use crate::number::readable_or_unknown;
-use crate::text::one_line;
+use crate::text::{one_line, shortened};
 
 /// Longest line, in characters: messages of servers can be pages, and logs wrap.
 const LONGEST: usize = 500;
+
+/// Longest failure in a table, in characters.
+pub(crate) const LONGEST_IN_TABLE: usize = 260;
 
 /// Tells a session line by line; it remembers the names of steps.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +56,9 @@ impl Narrator {
                 format!("{}: {}", self.name(*step), outcome(done))
             }
             Event::StepFailed { step, failure: why } => {
-                format!("{}: FAILED: {}", self.name(*step), failure(why))
+                let name = self.name(*step);
+                let room = LONGEST.saturating_sub(name.chars().count() + ": FAILED: ".len());
+                format!("{name}: FAILED: {}", failure(why, room))
             }
             Event::StepSkipped { step, reason, .. } => {
                 format!("{}: skipped: {reason}", self.name(*step))
@@ -110,11 +115,16 @@ pub fn outcome(outcome: &Outcome) -> String {
     }
 }
 
-/// Why a step failed and, if that is sure, what to do.
-pub fn failure(failure: &StepFailure) -> String {
+/// Why a step failed and, if that is sure, what to do, in at most `longest` characters. What to do
+/// is worth more than the end of a long message.
+pub fn failure(failure: &StepFailure, longest: usize) -> String {
     let class = class(failure.class);
-    let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!(" (hint: {hint})"));
-    format!("{class}: {}{hint}", failure.message)
+    let hint = failure
+        .hint
+        .as_ref()
+        .map_or_else(String::new, |hint| format!(" (hint: {})", shortened(hint, longest / 2)));
+    let room = longest.saturating_sub(class.len() + ": ".len() + hint.chars().count());
+    format!("{class}: {}{hint}", shortened(&failure.message, room))
 }
 
 /// A judgement: `sglang/model/profile/native: regressed: …`.

@@ -17,7 +17,7 @@ use domain::verdict::Verdict;
 use stats::gate::FileJudgement;
 
 use crate::judgement::{COLUMNS, NUMBERS, rows, rows_of_pairs, weaker, words};
-use crate::lines::{failure, left_behind, stop};
+use crate::lines::{LONGEST_IN_TABLE, failure, left_behind, stop};
 use crate::number::{mean, readable_or_unknown};
 use crate::session::{SessionView, StepState, StepView, WRITES_REPORTS, kind};
 use crate::text::{in_tag, markdown as escaped};
@@ -144,7 +144,7 @@ fn title(session: &SessionView) -> String {
 
 fn failed_steps(session: &SessionView) -> impl Iterator<Item = (&str, String)> {
     session.steps.iter().filter_map(|step| match &step.state {
-        StepState::Failed(why) => Some((step.name.as_str(), failure(why))),
+        StepState::Failed(why) => Some((step.name.as_str(), failure(why, LONGEST_IN_TABLE))),
         StepState::Running | StepState::Succeeded(_) | StepState::Skipped(_) => None,
     })
 }

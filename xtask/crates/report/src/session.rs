@@ -157,7 +157,7 @@ impl SessionView {
             let known = self.runs.iter().any(|run| place(&self.name(run.step)) == here)
                 || lost.iter().any(|run| run.place == here);
             let why = match &step.state {
-                StepState::Failed(why) => lines::failure(why),
+                StepState::Failed(why) => lines::failure(why, lines::LONGEST_IN_TABLE),
                 StepState::Skipped(why) => format!("not done: {why}"),
                 StepState::Running | StepState::Succeeded(_) => continue,
             };

@@ -394,7 +394,27 @@ fn cause(line: &str) -> Option<LogCause> {
         return None;
     }
     let class = LogClass::ALL.into_iter().find(|class| class.is_told_by(&lower))?;
-    Some(LogCause::of(class, line))
+    let cause = LogCause::of(class, line);
+    Some(if class == LogClass::OutOfMemory && others_hold_more(&lower) {
+        cause.blamed_on_others()
+    } else {
+        cause
+    })
+}
+
+/// Whether torch says, in lower case here, that others hold more of the GPU than the process that
+/// found no room: `process 7 has 68.60 gib memory in use. […] this process has 10.50 gib memory`.
+fn others_hold_more(lower: &str) -> bool {
+    let held = lower.split("process ").skip(1).filter_map(|said| {
+        let (who, what) = said.split_once("has ")?;
+        let mut words = what.split_whitespace();
+        let number: f64 = words.next()?.parse().ok()?;
+        let mib = if words.next()? == "gib" { number * 1024.0 } else { number };
+        Some((who.is_empty(), mib))
+    });
+    let (own, others): (Vec<_>, Vec<_>) = held.partition(|(is_own, _)| *is_own);
+    let sum = |held: &[(bool, f64)]| held.iter().map(|(_, mib)| mib).sum::<f64>();
+    sum(&own) < sum(&others)
 }
 
 /// Servers print their whole configuration, which names nearly every trouble there is.
@@ -407,10 +427,18 @@ mod tests {
     use super::*;
 
     /// One line for each class, as the frameworks write it.
-    const LINES: [(LogClass, &str); 38] = [
+    const LINES: [(LogClass, &str); 40] = [
         (
             LogClass::OutOfMemory,
             "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+        ),
+        (
+            LogClass::OutOfMemory,
+            "torch.OutOfMemoryError: CUDA out of memory. Process 7 has 512.00 MiB memory in use. Including non-PyTorch memory, this process has 70.10 GiB memory in use.",
+        ),
+        (
+            LogClass::VramBusy,
+            "torch.OutOfMemoryError: CUDA out of memory. Process 7 has 36.00 GiB memory in use. Process 8 has 900.00 MiB memory in use. Including non-PyTorch memory, this process has 20.10 GiB memory in use.",
         ),
         (
             LogClass::OutOfMemory,

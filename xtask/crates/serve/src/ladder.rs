@@ -87,7 +87,7 @@ async fn climb_watched(
         outcome = climb(climber, limit, limits) => return outcome,
     };
     RungOutcome::Failed(match server.log_cause() {
-        Some(cause) => format!("{how}; its log: {}: {}", cause.class.as_str(), cause.line),
+        Some(cause) => format!("{how}; its log: {}", cause.line),
         None => how,
     })
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::event::{FailureClass, StepFailure};
 
+use super::xml::{LONGEST_DETAILS, LONGEST_SAID};
 use super::{Case, CaseResult};
 use crate::lines::{failure, left_behind};
 use crate::session::{SessionView, StepState, StepView, WRITES_REPORTS, kind, place};
@@ -80,7 +81,7 @@ fn run_class(session: &SessionView, at: &str) -> String {
 
 fn case_of(class: String, name: String, step: &StepView) -> Case {
     let time = step.duration().unwrap_or(Duration::ZERO);
-    Case { class, name, time, result: result(step), said: said(step) }
+    Case { class, name, time, result: result(step), said: said(step, LONGEST_SAID) }
 }
 
 /// Adds a step to its case. The gravest result stands, the first of equals; a case of which a part
@@ -88,7 +89,7 @@ fn case_of(class: String, name: String, step: &StepView) -> Case {
 fn add(case: &mut Case, step: &StepView) {
     case.time += step.duration().unwrap_or(Duration::ZERO);
     case.said.push('\n');
-    case.said.push_str(&said(step));
+    case.said.push_str(&said(step, LONGEST_SAID));
     let result = result(step);
     if weight(&case.result) < weight(&result) {
         case.result = result;
@@ -111,7 +112,7 @@ fn result(step: &StepView) -> CaseResult {
         StepState::Failed(why) => CaseResult::Error {
             kind: error_kind(why),
             message: why.message.clone(),
-            details: format!("{}: {}", step.name, failure(why)),
+            details: said(step, LONGEST_DETAILS),
         },
         StepState::Running => CaseResult::Error {
             kind: "BenchmarkError",
@@ -133,11 +134,14 @@ const fn error_kind(failure: &StepFailure) -> &'static str {
     }
 }
 
-fn said(step: &StepView) -> String {
+/// What became of a step, in about `longest` characters at most.
+fn said(step: &StepView, longest: usize) -> String {
     let how = match &step.state {
         StepState::Succeeded(said) => said.clone(),
         StepState::Skipped(reason) => format!("skipped: {reason}"),
-        StepState::Failed(why) => failure(why),
+        StepState::Failed(why) => {
+            failure(why, longest.saturating_sub(step.name.chars().count() + ": ".len()))
+        }
         StepState::Running => "did not end".to_owned(),
     };
     format!("{}: {how}", step.name)

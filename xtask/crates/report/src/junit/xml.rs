@@ -15,10 +15,10 @@ const LONGEST_NAME: usize = 250;
 const LONGEST_MESSAGE: usize = 200;
 
 /// Longest `system-out` of a case, in characters; Jenkins cuts there in passing reports.
-const LONGEST_SAID: usize = 1_000;
+pub(super) const LONGEST_SAID: usize = 1_000;
 
 /// Longest details, in characters; a check on GitHub holds 65,535 for a whole report.
-const LONGEST_DETAILS: usize = 16_000;
+pub(super) const LONGEST_DETAILS: usize = 16_000;
 
 /// When and where the cases were made.
 #[derive(Clone, Copy)]

@@ -63,3 +63,17 @@ fn a_long_message_stays_one_line_of_bounded_length() {
     assert!(line.starts_with("step 3: FAILED: the server failed: page page"));
     assert_eq!((line.chars().count(), line.lines().count()), (LONGEST, 1));
 }
+
+#[test]
+fn a_hint_outlives_the_end_of_a_long_message() {
+    let failure = StepFailure {
+        class: FailureClass::Server,
+        message: "page ".repeat(10_000),
+        hint: Some("end process 7".to_owned()),
+    };
+    let line = Narrator::default().line(&Event::StepFailed { step: 3, failure: failure.clone() });
+    assert!(line.ends_with("… (hint: end process 7)"), "{line}");
+    assert_eq!(line.chars().count(), LONGEST);
+    let told = super::failure(&failure, LONGEST_IN_TABLE);
+    assert!(told.ends_with("… (hint: end process 7)"), "{told}");
+}
