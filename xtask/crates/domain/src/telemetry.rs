@@ -98,11 +98,11 @@ const fn is_absent<T>(reading: &Reading<T>) -> bool {
 }
 
 impl Quantities {
-    /// What changes from one tenth of a second to the next, and is cheap to read.
+    /// What has a value of its own at each moment, without what counts up.
     #[must_use]
-    pub fn brief(self) -> Self {
-        let Self { used_mib, power_mw, power_average_mw, .. } = self;
-        Self { used_mib, power_mw, power_average_mw, ..Self::NONE }
+    pub fn gauges(self) -> Self {
+        let Self { energy_mj, throttled_us, pcie_replays, .. } = Self::NONE;
+        Self { energy_mj, throttled_us, pcie_replays, ..self }
     }
 
     /// A card that tells nothing.

@@ -68,8 +68,8 @@ pub struct Telemetry {
     /// Whether power, energy, memory, clocks and temperature are sampled. Off, the peak of VRAM is
     /// not known either. Errors that a GPU reports are always watched for.
     pub sampler: Switch,
-    /// Time from one sample of power and memory to the next; drivers renew their counters every
-    /// 100 ms. Everything else is read once a second.
+    /// Time from one sample to the next; drivers renew their readings every 100 ms. Counters are
+    /// read every five seconds.
     pub every: SamplingSpan,
     /// More of the run than this with clocks lowered for heat, or for want of power from outside,
     /// is noted.

@@ -1,7 +1,8 @@
 //! What samples of the GPUs come to: energy, clocks, time with lowered clocks.
 //!
 //! Only what happened during the measurement counts. Samples hardly ever fall on its ends, so that
-//! values there are interpolated between the samples around them.
+//! values there are interpolated between the samples around them; what the energy counter grew by
+//! meanwhile is divided as the power was, because the load begins and ends between two readings.
 
 use std::collections::BTreeMap;
 
@@ -154,19 +155,20 @@ impl Looked {
         let window = window.covered_by(samples);
         let of = |pick: fn(&Quantities) -> &Reading<u64>| series(samples, pick);
         let spread = |pick| then(of(pick), |series| Reading::Known(spread(&series, window)));
-        let counter_j =
-            then(of(|read| &read.energy_mj), |series| match counted(gpu, &series, window) {
+        let power = match of(|read| &read.power_mw) {
+            Reading::NotSupported => of(|read| &read.power_average_mw),
+            told => told,
+        };
+        let counter_j = then(of(|read| &read.energy_mj), |counter| {
+            match counted(gpu, &counter, power.known().map(Vec::as_slice), window) {
                 Ok(mj) => Reading::Known(mj / 1e3),
                 Err(doubt) => {
                     let reason = doubt.to_string();
                     doubts.push(doubt);
                     Reading::Unreadable(reason)
                 }
-            });
-        let power = match of(|read| &read.power_mw) {
-            Reading::NotSupported => of(|read| &read.power_average_mw),
-            told => told,
-        };
+            }
+        });
         let watts =
             |of: Spread| Spread { mean: of.mean / 1e3, least: of.least / 1e3, most: of.most / 1e3 };
         let told = GpuTelemetry {
@@ -259,13 +261,34 @@ fn spread(series: &[(u64, u64)], window: Window) -> Spread {
     }
 }
 
-/// What a counter grew by in the window.
-fn counted(gpu: u32, series: &[(u64, u64)], window: Window) -> Result<f64, EnergyDoubt> {
-    if !series.is_sorted_by_key(|(_, value)| *value) {
+/// What the counter of energy grew by in the window.
+fn counted(
+    gpu: u32,
+    counter: &[(u64, u64)],
+    power: Option<&[(u64, u64)]>,
+    window: Window,
+) -> Result<f64, EnergyDoubt> {
+    if !counter.is_sorted_by_key(|(_, value)| *value) {
         return Err(EnergyDoubt::CounterFell { gpu });
     }
-    let grown = value_at(series, window.to_us) - value_at(series, window.from_us);
+    let at = |us| energy_at(counter, power, us);
+    let grown = at(window.to_us) - at(window.from_us);
     if grown <= 0.0 { Err(EnergyDoubt::CounterStoodStill { gpu }) } else { Ok(grown) }
+}
+
+/// The counter of energy at a moment: between two readings it grew as the power was.
+fn energy_at(counter: &[(u64, u64)], power: Option<&[(u64, u64)]>, at_us: u64) -> f64 {
+    let after = counter.partition_point(|(us, _)| *us < at_us);
+    let around = after.checked_sub(1).map(|before| &counter[before]).zip(counter.get(after));
+    let (Some(((from_us, from), (to_us, to))), Some(power)) = (around, power) else {
+        return value_at(counter, at_us);
+    };
+    let taken = |to_us| integral(&clipped(power, Window { from_us: *from_us, to_us }));
+    let all = taken(*to_us);
+    if all <= 0.0 {
+        return value_at(counter, at_us);
+    }
+    *from as f64 + (*to - *from) as f64 * taken(at_us) / all
 }
 
 /// What a counter grew by from the first to the last sample.

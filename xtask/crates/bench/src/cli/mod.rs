@@ -258,7 +258,7 @@ pub struct TelemetryArgs {
     /// How long to watch
     #[arg(long = "for", value_name = "SPAN", default_value = "10s")]
     pub span: Span,
-    /// Time from one sample of power and memory to the next; the rest is read once a second
+    /// Time from one sample to the next; counters are read every five seconds
     #[arg(long, value_name = "SPAN", default_value = "100ms")]
     pub every: SamplingSpan,
     /// Write every sample to this file, one line each

@@ -222,3 +222,21 @@ proptest! {
         prop_assert!((parts - joules(0.05, 29.95)).abs() < 1e-6 * parts);
     }
 }
+
+/// The load begins and ends between two readings of the counter, and what the card draws jumps
+/// sixfold there.
+#[test]
+fn of_a_recorded_run_the_energy_hangs_little_on_how_often_the_counter_was_read() {
+    let text = include_str!("../../../../../tests/fixtures/gpu/h100-vllm-run.jsonl");
+    let each_second: Vec<GpuSample> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = each_second.len() - 1;
+    let mut at_the_ends = each_second.clone();
+    at_the_ends[1..last]
+        .iter_mut()
+        .for_each(|sample| sample.quantities.energy_mj = Reading::NotSupported);
+    let joules = |samples: &[GpuSample]| energy_of(&of(samples, 0.305, 13.743)).joules;
+    let (often, seldom) = (joules(&each_second), joules(&at_the_ends));
+    assert!((6_790.0..6_820.0).contains(&often), "{often}");
+    assert!((seldom / often - 1.0).abs() < 0.002, "{often} {seldom}");
+}
