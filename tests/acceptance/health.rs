@@ -103,7 +103,7 @@ fn what_the_gpus_did_stands_in_the_summary_and_in_the_reports() {
     let script = scripted("at-work");
     let args = [&["bench", "--device", "gpu", "--gpu-source", &script], TINY].concat();
     let ended = world.run(&args).expect(0);
-    for line in ["- Energy: ", "- GPU 0: power ", "- GPU Sampler: "] {
+    for line in ["- Energy: ", "- GPU 0: power ", "- GPU Sampler: ", "- Host CPUs: "] {
         assert!(ended.stdout.contains(line), "{line} in {}", ended.stdout);
     }
     let summary = world.files("sim", "smoke-", ".json").pop().expect("a summary");

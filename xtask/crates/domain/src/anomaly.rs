@@ -228,6 +228,11 @@ pub enum Anomaly {
         /// Share of the run, 0 to 1.
         share: f64,
     },
+    /// The hypervisor gave CPU time to other machines that was wanted here.
+    CpuStolen {
+        /// Share of what was wanted, 0 to 1.
+        share: f64,
+    },
     /// PCIe packets were sent again more often than a sound link does.
     PcieReplays {
         /// Index of the GPU.
@@ -305,6 +310,7 @@ impl Anomaly {
             Self::StillWarm { .. } => "still-warm",
             Self::GpuError { .. } => "gpu-error",
             Self::ClocksLowered { .. } => "clocks-lowered",
+            Self::CpuStolen { .. } => "cpu-stolen",
             Self::PcieReplays { .. } => "pcie-replays",
             Self::Resumed { .. } => "resumed",
             Self::NotLikeForLike { .. } => "not-like-for-like",
@@ -444,6 +450,11 @@ impl fmt::Display for Anomaly {
                     share * 100.0
                 )
             }
+            Self::CpuStolen { share } => write!(
+                f,
+                "other machines on this host took {:.1} % of the CPU time that was wanted here",
+                share * 100.0
+            ),
             Self::PcieReplays { gpu, count, minutes } => {
                 write!(f, "GPU {gpu} sent {count} PCIe packets again in {minutes:.1} minutes")
             }

@@ -13,6 +13,7 @@ use crate::facts::{Environment, Vram};
 use crate::failure::FailureKind;
 use crate::framework::{Backend, Engine, Framework};
 use crate::gate::Arm;
+use crate::host::CpuUse;
 use crate::metric::Metric;
 use crate::names::names;
 use crate::profile::Profile;
@@ -65,6 +66,9 @@ pub struct RunSummary {
     /// What the GPUs did while it ran, where there are any and the skill wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Telemetry>,
+    /// What the host's CPUs did meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_use: Option<CpuUse>,
     /// Tokens that the server's KV cache holds, if it tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_cache_tokens: Option<u64>,

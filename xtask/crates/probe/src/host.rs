@@ -92,7 +92,7 @@ pub(crate) fn gather(results_dir: &Path, variables: &[String]) -> HostFacts {
     }
 }
 
-fn text(path: &str) -> Result<String, String> {
+pub(crate) fn text(path: &str) -> Result<String, String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(TEXT_BYTES).read_to_string(&mut text));
     read.map(|_| text).map_err(|error| format!("{path}: {error}"))

@@ -5,6 +5,7 @@
 //! `sequencer`'s judgement, and it changes no setting of any device. A value that cannot be had
 //! says why.
 
+mod cpu;
 mod errors;
 mod host;
 mod kernel_log;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use domain::facts::{DriverState, HealthFacts, Reading};
 use domain::units::Memory;
 
+pub use cpu::CpuWatch;
 pub use errors::{ErrorWatch, ErrorWatchError};
 pub use host::{Here, environment, here};
 pub use lease::{Claim, Holder, Lease, LeaseError, Leases};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::facts::{Reading, Vram};
 use domain::framework::Framework;
+use domain::host::CpuUse;
 use domain::summary::RunSummary;
 use domain::telemetry::{Energy, GpuTelemetry, Sampling, Spread, Telemetry, ThrottleReason};
 
@@ -12,11 +13,24 @@ use crate::number::readable;
 /// Below this share clocks were as good as never lowered.
 const LEAST_SHARE: f64 = 0.0005;
 
-/// Everything about the GPUs of a run, one line each; nothing where nothing was watched.
+/// Everything about the GPUs and CPUs of a run, one line each; nothing where nothing was watched.
 pub(crate) fn of_run(run: &RunSummary) -> String {
     let vram = run.vram.map(|vram| memory(run, vram));
     let rest = run.telemetry.as_ref().map(lines);
-    vram.into_iter().chain(rest).collect()
+    let host = run.cpu_use.as_ref().map(cpus);
+    vram.into_iter().chain(rest).chain(host).collect()
+}
+
+fn cpus(used: &CpuUse) -> String {
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let waiting = used
+        .waiting
+        .map(|share| format!("; some task waited for one {} of the time", percent(share)));
+    let (busy, stolen) = (percent(used.busy), percent(used.stolen));
+    format!(
+        "- Host CPUs: {busy} busy, {stolen} of the wanted time went to other machines{}\n",
+        waiting.unwrap_or_default()
+    )
 }
 
 /// What the samples of a time come to, one line each.

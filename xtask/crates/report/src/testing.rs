@@ -102,6 +102,7 @@ pub(crate) fn run() -> RunSummary {
         metrics: metrics(),
         vram: Some(Vram { before_mib: 10, peak_mib: 2048, after_mib: 12 }),
         telemetry: None,
+        cpu_use: None,
         kv_cache_tokens: None,
         request_set: Some("ab12".to_owned()),
         contract: None,

@@ -61,7 +61,7 @@ const fn usual_lag() -> LagBudget {
     LagBudget { share: Percent::ONE, at_least: Span(Duration::from_millis(1)) }
 }
 
-/// What is watched of the GPUs while a load runs.
+/// What is watched of the GPUs and of the host while a load runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
@@ -76,6 +76,9 @@ pub struct Telemetry {
     pub throttled: Percent,
     /// More PCIe packets sent again in a minute than this are noted.
     pub pcie_replays_per_minute: u64,
+    /// More of the CPU time that was wanted than this, given to other machines by the hypervisor,
+    /// is noted.
+    pub cpu_stolen: Percent,
 }
 
 /// On or off.
@@ -141,6 +144,7 @@ const fn usual_telemetry() -> Telemetry {
         every: SamplingSpan::USUAL,
         throttled: Percent::ONE,
         pcie_replays_per_minute: 31,
+        cpu_stolen: Percent::ONE,
     }
 }
 

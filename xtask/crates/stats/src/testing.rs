@@ -76,6 +76,7 @@ pub(crate) fn run(metrics: &[(Metric, f64)]) -> RunSummary {
         metrics: metrics.iter().copied().collect(),
         vram: None,
         telemetry: None,
+        cpu_use: None,
         kv_cache_tokens: None,
         request_set: Some("aa11".to_owned()),
         contract: None,

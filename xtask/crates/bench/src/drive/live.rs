@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use domain::contract::CacheCount;
 use domain::facts::{Environment, ServerFacts, Vram};
 use domain::framework;
+use domain::host::CpuUse;
 use domain::summary::Measurement;
 use domain::telemetry::Telemetry;
 use domain::timestamp::Timestamp;
@@ -87,6 +88,8 @@ pub struct RunRecord {
     pub vram: Option<Vram>,
     /// What the GPUs did, where there are any.
     pub telemetry: Option<Telemetry>,
+    /// What the host's CPUs did meanwhile.
+    pub cpu_use: Option<CpuUse>,
     /// Prompt tokens that the server had cached, by its own counters.
     pub cache_count: Option<CacheCount>,
     /// Hash of the request set, if the engine tells.

@@ -13,10 +13,12 @@ use domain::contract::CacheCount;
 use domain::event::{FailureClass, Outcome, StepFailure, StopRequest};
 use domain::facts::ServerFacts;
 use domain::framework::{self, Backend};
+use domain::host::CpuUse;
 use domain::request::RequestRecord;
 use domain::summary::Measurement;
 use domain::timestamp::Timestamp;
 use load::Progress;
+use probe::CpuWatch;
 use sequencer::run::NotCounted;
 use sequencer::{Evidence, ServerVerified};
 use serve::{Alive, CacheReading, Endpoint};
@@ -84,7 +86,9 @@ pub(super) async fn perform(
     let folder = folder.map_err(|error| failed(FailureClass::Storage, error))?;
     let watching = gpu::Watching::start(session, &live.gpu_uuids, &measure.telemetry, &folder)?;
     let counted = read_cache(live).await;
+    let cpus = CpuWatch::start();
     let made = make_load(session, live, run, measure, &folder).await;
+    let cpu_use = cpus.stop();
     // What was measured is on disk before anything else is asked of the world.
     let kept = made.map(|made| keep(session, run, made, &folder));
     let seen = watching.stop();
@@ -93,6 +97,7 @@ pub(super) async fn perform(
     match kept {
         Ok(record) => {
             let record = RunRecord { cache_count, ..with_telemetry(record?, seen, measure) };
+            let record = with_cpu_use(record, cpu_use, measure);
             let record = with_cache_judged(live, run, record);
             judge(session, live, planned, record).await
         }
@@ -116,6 +121,15 @@ fn with_telemetry(record: RunRecord, seen: gpu::Seen, measure: &Measure) -> RunR
     let vram = seen.vram();
     measurement.anomalies.extend(seen.anomalies);
     RunRecord { vram, telemetry, measurement, ..record }
+}
+
+/// Adds what the host's CPUs did.
+fn with_cpu_use(mut record: RunRecord, cpu_use: Option<CpuUse>, measure: &Measure) -> RunRecord {
+    let most = measure.telemetry.cpu_stolen.fraction();
+    let stolen = cpu_use.iter().filter(|used| used.is_stolen(most));
+    let noted = stolen.map(|used| Anomaly::CpuStolen { share: used.stolen });
+    record.measurement.anomalies.extend(noted);
+    RunRecord { cpu_use, ..record }
 }
 
 fn note_all(session: &Session, anomalies: &[Anomaly]) -> Result<(), StepFailure> {
@@ -219,6 +233,7 @@ fn keep(
         measurement: made.measurement,
         vram: None,
         telemetry: None,
+        cpu_use: None,
         cache_count: None,
         request_set: made.request_set,
         raw,

@@ -68,6 +68,7 @@ fn make(
         metrics: measurement.metrics,
         vram: record.vram,
         telemetry: record.telemetry.clone(),
+        cpu_use: record.cpu_use.clone(),
         kv_cache_tokens: serve::kv_cache_tokens(server),
         request_set: record.request_set.clone(),
         contract: Some(contract(live, server, environment, record)),

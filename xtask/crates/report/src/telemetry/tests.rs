@@ -46,6 +46,20 @@ fn telemetry() -> Telemetry {
 }
 
 #[test]
+fn the_hosts_cpus_are_told_without_any_gpu() {
+    let used = CpuUse { window_s: 12.0, busy: 0.125, stolen: 0.034, waiting: None };
+    let run = RunSummary { vram: None, telemetry: None, cpu_use: Some(used.clone()), ..run() };
+    insta::assert_snapshot!(of_run(&run), @"- Host CPUs: 12.5 % busy, 3.4 % of the wanted time went to other machines");
+    let used = CpuUse { waiting: Some(0.5), ..used };
+    insta::assert_snapshot!(cpus(&used), @"- Host CPUs: 12.5 % busy, 3.4 % of the wanted time went to other machines; some task waited for one 50.0 % of the time");
+    let short = CpuUse { window_s: 9.0, ..used.clone() };
+    assert_eq!(
+        [used.is_stolen(0.01), used.is_stolen(0.04), short.is_stolen(0.01)],
+        [true, false, false]
+    );
+}
+
+#[test]
 fn what_is_missing_says_why_and_nothing_is_zero_by_silence() {
     insta::assert_snapshot!(lines(&telemetry()), @"
     - Energy: 18000 J (by counter; sampled power gives -1.2 %)
