@@ -13,6 +13,7 @@ use std::path::Path;
 
 use domain::event::Judgement;
 use domain::gate::{Basis, Rule};
+use domain::hint::Hinted as _;
 use domain::summary::RunSummary;
 use domain::timestamp::Timestamp;
 use domain::verdict::Verdict;

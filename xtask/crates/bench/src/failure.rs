@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use domain::exit::Exit;
+use domain::hint::Hinted;
 
 /// A command's failure: a chain of causes, an exit code, and a hint if there is a sure one.
 #[derive(Debug)]
@@ -21,6 +22,18 @@ impl Failure {
     /// The world did not allow a measurement.
     pub fn not_measured(error: impl Into<anyhow::Error>) -> Self {
         Self { error: error.into(), exit: Exit::NotMeasured, hint: None }
+    }
+
+    /// The same as [`Failure::usage`], with what the error knows to do.
+    pub fn usage_hinted(error: impl Hinted) -> Self {
+        let hint = error.hint();
+        Self::usage(error).with_hint(hint)
+    }
+
+    /// The same as [`Failure::not_measured`], with what the error knows to do.
+    pub fn not_measured_hinted(error: impl Hinted) -> Self {
+        let hint = error.hint();
+        Self::not_measured(error).with_hint(hint)
     }
 
     /// Ends with another code.

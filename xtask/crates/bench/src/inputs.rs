@@ -132,10 +132,7 @@ fn check_files(args: &BenchArgs) -> Result<(), Failure> {
         return Err(Failure::usage(error).with_hint("leave out one of the two".to_owned()));
     }
     if let Some(url) = &args.target.url {
-        serve::check_url(url).map_err(|error| {
-            let hint = error.hint();
-            Failure::usage(error).with_hint(hint)
-        })?;
+        serve::check_url(url).map_err(Failure::usage_hinted)?;
     }
     Ok(())
 }

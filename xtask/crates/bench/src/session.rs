@@ -411,6 +411,5 @@ fn lease_failure(error: LeaseError, stops: &Stops) -> Failure {
         Some(StopRequest::Insisted) => Exit::Interrupted,
         Some(StopRequest::Asked) | None => Exit::NotMeasured,
     };
-    let hint = error.hint();
-    Failure::not_measured(error).with_exit(exit).with_hint(hint)
+    Failure::not_measured_hinted(error).with_exit(exit)
 }

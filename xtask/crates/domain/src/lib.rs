@@ -17,6 +17,7 @@ pub mod failure;
 pub mod fleet;
 pub mod framework;
 pub mod gate;
+pub mod hint;
 pub mod host;
 pub mod metric;
 pub mod names;

@@ -98,6 +98,8 @@ pub(crate) fn check_headers(headers: &[(String, String)]) -> Result<(), DriveErr
 
 #[cfg(test)]
 mod tests {
+    use domain::hint::Hinted as _;
+
     use super::*;
 
     fn parsed(url: &str) -> (String, u16, String) {

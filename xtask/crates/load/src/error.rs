@@ -2,6 +2,7 @@
 //! failures stand in their records.
 
 use domain::failure::RequestFailure;
+use domain::hint::Hinted;
 use tokio::task::JoinError;
 
 /// A run could not be made.
@@ -89,9 +90,8 @@ pub enum DriveError {
     },
 }
 
-impl DriveError {
-    /// What to do, if that is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for DriveError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::BadUrl { .. } => Some("begin it with `http://` and leave out `/v1`".to_owned()),
             Self::Encrypted { .. } => {

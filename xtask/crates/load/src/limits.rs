@@ -106,6 +106,8 @@ pub(crate) fn cpu_ns() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use domain::hint::Hinted as _;
+
     use super::*;
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
 
+use domain::hint::Hinted;
 use vocabulary::Vocabulary;
 
 /// A tokenizer that can make prompts of a wanted length.
@@ -82,9 +83,8 @@ pub enum TokenizerError {
     },
 }
 
-impl TokenizerError {
-    /// What to do, if that is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for TokenizerError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Load { path, .. } if !path.exists() => {
                 Some("give the folder that holds the model's `tokenizer.json`".to_owned())

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use domain::hint::Hinted;
 use domain::timestamp::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -123,9 +124,8 @@ pub enum LeaseError {
     },
 }
 
-impl LeaseError {
-    /// What to do, where that is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for LeaseError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Held { .. } => {
                 Some("wait until it has ended: `--lease-wait` says for how long".to_owned())

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use domain::facts::{DriverState, Finding, HealthFacts, Severity};
+use domain::hint::Hinted as _;
 use sequencer::health::{Wanted, judge};
 use skill::health::CheckGpu;
 

@@ -12,6 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use domain::facts::{DriverState, Finding, HealthFacts, Severity};
+use domain::hint::Hinted;
 use domain::target::Target;
 use serde::Serialize;
 use skill::health::{CheckGpu, CudaVersion, LooksAt};
@@ -77,18 +78,19 @@ impl Unfit {
         self.findings.iter().filter(|finding| finding.severity == Severity::Fatal)
     }
 
-    /// What to do about the first of them: its advice, which is a sentence, as a hint.
-    pub fn hint(&self) -> Option<String> {
-        let advice = &self.fatal().next()?.advice;
-        let advice = advice.strip_suffix('.').unwrap_or(advice);
-        let (first, rest) = advice.split_at_checked(1)?;
-        Some(format!("{}{rest}", first.to_ascii_lowercase()))
-    }
-
     /// Whether everything that forbids measuring may pass by itself, so that looking again within
     /// [`CheckGpu::settle`] makes sense.
     pub fn may_pass(&self) -> bool {
         self.fatal().all(|finding| PASSING.contains(&finding.check.as_str()))
+    }
+}
+
+impl Hinted for Unfit {
+    fn hint(&self) -> Option<String> {
+        let advice = &self.fatal().next()?.advice;
+        let advice = advice.strip_suffix('.').unwrap_or(advice);
+        let (first, rest) = advice.split_at_checked(1)?;
+        Some(format!("{}{rest}", first.to_ascii_lowercase()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Does the server serve? A pure judgement of the rungs that were climbed.
 
 use domain::facts::{Rung, RungOutcome, RungReport, ServerFacts};
+use domain::hint::Hinted;
 
 use crate::evidence::{Evidence, ServerVerified};
 
@@ -43,9 +44,8 @@ pub enum NotServing {
     },
 }
 
-impl NotServing {
-    /// What to do, where that is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for NotServing {
+    fn hint(&self) -> Option<String> {
         let rung = match self {
             Self::Failed { rung, .. } | Self::NotAvailable { rung, .. } => *rung,
             Self::NotClimbed { .. } => return None,

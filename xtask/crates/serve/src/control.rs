@@ -8,6 +8,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use domain::framework::Framework;
+use domain::hint::Hinted;
 use domain::target::Target;
 use reqwest::{Client, Method, Response, Url};
 use serde_json::Value;
@@ -55,9 +56,8 @@ pub enum EndpointError {
     Client(#[source] reqwest::Error),
 }
 
-impl EndpointError {
-    /// What to do, where that is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for EndpointError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoUrl => None,
             Self::NotAUrl { .. } => Some("write for example `http://127.0.0.1:30000`".to_owned()),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use domain::facts::ServerProcess;
+use domain::hint::Hinted;
 use sequencer::{Evidence, GpuHealthy};
 
 use crate::classify::{LogCause, classify, doom};
@@ -95,9 +96,8 @@ pub enum LaunchError {
     },
 }
 
-impl LaunchError {
-    /// What to do, where that is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for LaunchError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::CannotLaunch(error) => error.hint(),
             Self::Endpoint(error) => error.hint(),

@@ -239,9 +239,11 @@ pub fn access(read_only: bool, event: Option<&str>) -> Access {
 
 /// A store's error as a command ends with it.
 pub fn failure(error: StoreError) -> Failure {
-    let (hint, usage) = (error.hint(), error.is_usage());
-    let failure = if usage { Failure::usage(error) } else { Failure::not_measured(error) };
-    failure.with_hint(hint)
+    if error.is_usage() {
+        Failure::usage_hinted(error)
+    } else {
+        Failure::not_measured_hinted(error)
+    }
 }
 
 /// A baseline that cannot be used, as a command ends with it.

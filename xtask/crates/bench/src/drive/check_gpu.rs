@@ -10,7 +10,7 @@ use sequencer::health::{self, Healthy, Unfit, Wanted};
 use skill::PlannedStep;
 use skill::health::CheckGpu;
 
-use super::{Live, failed, unrecorded};
+use super::{Live, failed, failed_hinted, unrecorded};
 use crate::session::Session;
 
 /// Pause between two looks at a device that is not fit yet.
@@ -25,11 +25,8 @@ pub(super) async fn perform(
 ) -> Result<Outcome, StepFailure> {
     let looked = look_until_fit(session, planned, limits).await;
     let (facts, judged) = looked.map_err(|error| failed(FailureClass::Unhealthy, error))?;
-    let Healthy { evidence, findings, .. } = judged.map_err(|unfit| StepFailure {
-        class: FailureClass::Unhealthy,
-        message: unfit.to_string(),
-        hint: unfit.hint(),
-    })?;
+    let Healthy { evidence, findings, .. } =
+        judged.map_err(|unfit| failed_hinted(FailureClass::Unhealthy, unfit))?;
     for finding in findings.iter().filter(|finding| finding.severity == Severity::Warn) {
         let anomaly = Anomaly::Health { finding: finding.clone() };
         session.recorder.note(anomaly).map_err(|failure| unrecorded(&failure))?;

@@ -43,7 +43,9 @@ async fn engine(
 ) -> Result<Engine, Failure> {
     match choice {
         EngineChoice::Native => Ok(Engine::Native),
-        EngineChoice::Sglang => find(python).await.map(Engine::Sglang).map_err(not_found),
+        EngineChoice::Sglang => {
+            find(python).await.map(Engine::Sglang).map_err(Failure::not_measured_hinted)
+        }
         // The simulated server is there to try things out: no Python is started for it.
         // The tool cannot do without a field that `transformers serve` refuses.
         EngineChoice::Auto
@@ -55,14 +57,9 @@ async fn engine(
             (Ok(tool), _) => Ok(Engine::Sglang(tool)),
             (Err(_), None) => Ok(Engine::Native),
             // Whoever names a Python expects it to be used.
-            (Err(error), Some(_)) => Err(not_found(error)),
+            (Err(error), Some(_)) => Err(Failure::not_measured_hinted(error)),
         },
     }
-}
-
-fn not_found(error: FindError) -> Failure {
-    let hint = error.hint();
-    Failure::not_measured(error).with_hint(hint)
 }
 
 async fn find(python: Option<&Path>) -> Result<Tool, FindError> {
@@ -77,9 +74,6 @@ async fn find(python: Option<&Path>) -> Result<Tool, FindError> {
 pub(super) fn tokenizer(target: &Target) -> Result<Tokenizer, Failure> {
     match &target.tokenizer {
         None => Ok(Tokenizer::embedded()),
-        Some(folder) => Tokenizer::from_folder(folder).map_err(|error| {
-            let hint = error.hint();
-            Failure::usage(error).with_hint(hint)
-        }),
+        Some(folder) => Tokenizer::from_folder(folder).map_err(Failure::usage_hinted),
     }
 }

@@ -6,7 +6,7 @@ use serve::{Endpoint, LaunchError, LaunchSpec};
 use skill::setup::Launch;
 use skill::{FactName, PlannedStep};
 
-use super::{Live, failed, unrecorded};
+use super::{Live, failed, failed_hinted, unrecorded};
 use crate::session::Session;
 
 /// Has a server run, or an attached one noted. The process is in the journal before it starts.
@@ -18,10 +18,8 @@ pub(super) async fn perform(
 ) -> Result<Outcome, StepFailure> {
     let target = session.target_of(planned);
     if target.url.is_some() {
-        let endpoint = Endpoint::attach(target).map_err(|error| {
-            let hint = error.hint();
-            StepFailure { hint, ..failed(FailureClass::Server, error) }
-        })?;
+        let endpoint =
+            Endpoint::attach(target).map_err(|error| failed_hinted(FailureClass::Server, error))?;
         let url = endpoint.url().to_owned();
         live.endpoint = Some(endpoint);
         return Ok(Outcome::Launched { url, command: Vec::new() });
@@ -47,8 +45,7 @@ pub(super) async fn perform(
 }
 
 fn launch_failed(error: LaunchError) -> StepFailure {
-    let hint = error.hint();
-    StepFailure { hint, ..failed(FailureClass::Server, error) }
+    failed_hinted(FailureClass::Server, error)
 }
 
 fn spec(

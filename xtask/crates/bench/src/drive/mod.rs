@@ -23,6 +23,7 @@ mod write_reports;
 use domain::anomaly::Anomaly;
 use domain::event::{Event, FailureClass, Outcome, StepFailure, StepIndex, StopRequest};
 use domain::exit::Exit;
+use domain::hint::Hinted;
 use sequencer::Directive;
 use skill::{FactName, Phase, Place, PlannedStep, Step};
 
@@ -233,6 +234,12 @@ fn interrupted(name: &str) -> StepFailure {
 fn failed(class: FailureClass, error: impl Into<anyhow::Error>) -> StepFailure {
     // The alternate form prints the error and its causes, separated by colons.
     StepFailure { class, message: format!("{:#}", error.into()), hint: None }
+}
+
+/// The same, with what the error knows to do.
+fn failed_hinted(class: FailureClass, error: impl Hinted) -> StepFailure {
+    let hint = error.hint();
+    StepFailure { hint, ..failed(class, error) }
 }
 
 /// What the recorder could not write down cannot be relied on: the step failed.

@@ -10,7 +10,7 @@ use serve::LogCause;
 use skill::FactName;
 use skill::setup::Verify;
 
-use super::{Live, failed, others, unrecorded};
+use super::{Live, failed_hinted, others, unrecorded};
 use crate::session::Session;
 
 /// How long each rung of a server that runs already may take.
@@ -71,9 +71,8 @@ fn explain(
     live: &Live,
     refused: NotServing,
 ) -> Result<StepFailure, StepFailure> {
-    let hint = refused.hint();
-    let failure = failed(FailureClass::Server, refused);
-    let Some(server) = &live.server else { return Ok(StepFailure { hint, ..failure }) };
+    let failure = failed_hinted(FailureClass::Server, refused);
+    let Some(server) = &live.server else { return Ok(failure) };
     let strangers = others::named(session);
     let cause =
         server.log_cause().map(|cause| match strangers.is_empty() || !cause.is_of_memory() {
@@ -97,5 +96,5 @@ fn explain(
         false => cause.advice().to_owned(),
     });
     let advice = advice.or_else(|| server.advice().map(str::to_owned));
-    Ok(StepFailure { hint: advice.or(hint), ..failure })
+    Ok(StepFailure { hint: advice.or(failure.hint), ..failure })
 }

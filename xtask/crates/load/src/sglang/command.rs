@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use domain::facts::Capabilities;
 use domain::framework::{Backend, Wire};
+use domain::hint::Hinted;
 use domain::profile::{Arrivals, Dataset, Profile};
 
 use super::find::Tool;
@@ -97,9 +98,8 @@ pub enum Refusal {
     BaseUrl(String),
 }
 
-impl Refusal {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Refusal {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Backend { .. }
             | Self::ConstantArrivals

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use domain::hint::Hinted;
+
 /// How the tool's process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolExit {
@@ -120,9 +122,10 @@ impl ToolFailure {
     pub(super) fn new(kind: ToolFailureKind, line: &str) -> Self {
         Self { kind, line: line.trim().chars().take(LINE_CHARS).collect() }
     }
+}
 
-    /// What to do about it, where that is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ToolFailure {
+    fn hint(&self) -> Option<String> {
         let hint = match self.kind {
             ToolFailureKind::PackageMissing => {
                 Some("install the package into the Python that `--python` names")

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use domain::hint::Hinted;
 use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -94,9 +95,8 @@ pub struct FindError {
     pub tried: Vec<(PathBuf, Unfit)>,
 }
 
-impl FindError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for FindError {
+    fn hint(&self) -> Option<String> {
         let lacking = self.tried.iter().find_map(|(python, unfit)| match unfit {
             Unfit::Lacks(packages) => {
                 Some(format!("`{} -m pip install {}`", python.display(), packages.join(" ")))

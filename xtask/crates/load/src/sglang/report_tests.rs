@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use domain::facts::Capabilities;
+use domain::hint::Hinted as _;
 
 use super::*;
 use crate::sglang::{Lengths, Version};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
 
+use domain::hint::Hinted;
 use domain::profile::{Dataset, Profile};
 use domain::timestamp::Timestamp;
 use nix::sys::signal::Signal;
@@ -146,9 +147,8 @@ pub enum ToolError {
     Failed(#[source] ToolFailure),
 }
 
-impl ToolError {
-    /// What to do about it, where that is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ToolError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(refusal) => refusal.hint(),
             Self::Failed(failure) => failure.hint(),

@@ -19,6 +19,7 @@ mod streams;
 
 use std::path::PathBuf;
 
+use domain::hint::Hinted;
 use domain::profile::{Dataset, Profile, PromptForm};
 
 use crate::arrivals::due_times;
@@ -106,9 +107,8 @@ pub enum WorkloadError {
     },
 }
 
-impl WorkloadError {
-    /// What to do, if that is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for WorkloadError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoFile { .. } => Some(
                 "nothing is downloaded: give a local file, or use the dataset `random-ids`, which \

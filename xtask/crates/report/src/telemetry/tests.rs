@@ -52,7 +52,7 @@ fn the_hosts_cpus_are_told_without_any_gpu() {
     insta::assert_snapshot!(of_run(&run), @"- Host CPUs: 12.5 % busy, 3.4 % of the wanted time went to other machines");
     let used = CpuUse { waiting: Some(0.5), ..used };
     insta::assert_snapshot!(cpus(&used), @"- Host CPUs: 12.5 % busy, 3.4 % of the wanted time went to other machines; some task waited for one 50.0 % of the time");
-    let short = CpuUse { window_s: 9.0, ..used.clone() };
+    let short = CpuUse { window_s: 9.0, ..used };
     assert_eq!(
         [used.is_stolen(0.01), used.is_stolen(0.04), short.is_stolen(0.01)],
         [true, false, false]

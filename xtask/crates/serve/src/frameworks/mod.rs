@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use domain::contract::Term;
 use domain::framework::Framework;
+use domain::hint::Hinted;
 use domain::target::Target;
 
 use crate::process::{Command, ScriptFile, TAG};
@@ -64,9 +65,8 @@ pub enum CannotLaunch {
     NoModel(Framework),
 }
 
-impl CannotLaunch {
-    /// What to do.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for CannotLaunch {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::OnlyAttached(_) => "start it yourself and give its address with `--url`".into(),
             Self::NoModel(_) => "name one with `--model`".into(),

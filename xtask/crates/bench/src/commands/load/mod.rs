@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use domain::exit::Exit;
 use domain::profile::Profile;
-use load::{DriveError, Order, Progress, RequestSet, Tokenizer};
+use load::{Order, Progress, RequestSet, Tokenizer};
 use serve::Endpoint;
 use skill::Step;
 use skill::runner::Measure;
@@ -63,7 +63,7 @@ pub async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let (progress, stop) = (Progress::new(requests.asked()), stops.insisted());
     load::warm_up(&order, profile.warmup_requests, &verified, stop.clone())
         .await
-        .map_err(undriven)?;
+        .map_err(Failure::not_measured_hinted)?;
     if args.pace.flush_cache {
         let within = Duration::from_secs_f64(args.pace.flush_cache_timeout);
         server::flush(args, &endpoint, &server.model, within).await?;
@@ -72,7 +72,7 @@ pub async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
         tokio::time::sleep(SETTLING).await;
     }
     let drive = load::drive(&order, &verified, &progress, stop).await;
-    let drive = drive.map_err(undriven)?;
+    let drive = drive.map_err(Failure::not_measured_hinted)?;
     let told = told(args, &endpoint).await;
     let allowed = args.result.lag_budget.unwrap_or(Allowed::Within(terms.measure.lag_budget));
     let made = Made {
@@ -92,11 +92,6 @@ pub async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
 /// after a round trip for a flush they were late by at most 0.6 ms. The tool waits for a second.
 const SETTLING: Duration = Duration::from_millis(200);
 
-fn undriven(error: DriveError) -> Failure {
-    let hint = error.hint();
-    Failure::not_measured(error).with_hint(hint)
-}
-
 /// What the server tells of itself after the run, which the tool puts into its line.
 async fn told(args: &LoadArgs, endpoint: &Endpoint) -> Option<serde_json::Value> {
     let compat = args.data.compat;
@@ -113,10 +108,7 @@ fn prepare(
     profile: &Profile,
     tokenizer: &Tokenizer,
 ) -> Result<RequestSet, Failure> {
-    let set = load::prepare(profile, profile.seed, tokenizer).map_err(|error| {
-        let hint = error.hint();
-        Failure::usage(error).with_hint(hint)
-    })?;
+    let set = load::prepare(profile, profile.seed, tokenizer).map_err(Failure::usage_hinted)?;
     Ok(set.with_bodies(asked::bodies(args)))
 }
 

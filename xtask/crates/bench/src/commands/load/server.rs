@@ -38,10 +38,8 @@ pub(super) async fn verify(
         limit.within = Span(within);
     }
     let facts = serve::verify(&endpoint, None, &verify).await;
-    let evidence = sequencer::server::judge(&facts, &verify.wanted()).map_err(|error| {
-        let hint = error.hint();
-        Failure::not_measured(error).with_hint(hint)
-    })?;
+    let evidence =
+        sequencer::server::judge(&facts, &verify.wanted()).map_err(Failure::not_measured_hinted)?;
     Ok((evidence, facts, endpoint))
 }
 
@@ -109,10 +107,7 @@ fn endpoint(args: &LoadArgs, framework: Framework) -> Result<Endpoint, Failure> 
         executable: None,
         server_args: Vec::new(),
     };
-    Endpoint::attach(&target).map_err(|error| {
-        let hint = error.hint();
-        Failure::usage(error).with_hint(hint)
-    })
+    Endpoint::attach(&target).map_err(Failure::usage_hinted)
 }
 
 fn url(args: &LoadArgs) -> String {

@@ -43,10 +43,7 @@ pub(super) async fn named_by(endpoint: &Endpoint, model: &str) -> Result<Tokeniz
 }
 
 fn open(folder: &Path) -> Result<Tokenizer, Failure> {
-    Tokenizer::from_folder(folder).map_err(|error| {
-        let hint = error.hint();
-        Failure::usage(error).with_hint(hint)
-    })
+    Tokenizer::from_folder(folder).map_err(Failure::usage_hinted)
 }
 
 fn missing(name: &str) -> Failure {

@@ -12,7 +12,7 @@ use stats::Observation;
 
 use super::{Job, Raw, Yield};
 use crate::drive::engine::tokenizer;
-use crate::drive::{failed, interrupted, unrecorded};
+use crate::drive::{failed, failed_hinted, interrupted, unrecorded};
 use crate::failure::Failure;
 use crate::lag::Allowed;
 
@@ -77,10 +77,8 @@ async fn prepare(job: &Job<'_>) -> Result<RequestSet, StepFailure> {
     let (profile, seed, target) = (job.run.profile.clone(), job.run.seed, job.target.clone());
     let prepared = tokio::task::spawn_blocking(move || {
         let tokenizer = tokenizer(&target).map_err(|failure| unusable(&failure))?;
-        load::prepare(&profile, seed, &tokenizer).map_err(|error| {
-            let hint = error.hint();
-            StepFailure { hint, ..failed(FailureClass::Client, error) }
-        })
+        load::prepare(&profile, seed, &tokenizer)
+            .map_err(|error| failed_hinted(FailureClass::Client, error))
     });
     prepared.await.map_err(|error| failed(FailureClass::Client, error))?
 }
@@ -112,11 +110,10 @@ fn unusable(failure: &Failure) -> StepFailure {
 }
 
 fn client_failure(error: load::DriveError) -> StepFailure {
-    let hint = error.hint();
     let class = match &error {
         load::DriveError::WarmUp { .. } => FailureClass::Requests,
         load::DriveError::Stopped => FailureClass::Interrupted,
         _ => FailureClass::Client,
     };
-    StepFailure { hint, ..failed(class, error) }
+    failed_hinted(class, error)
 }

@@ -7,7 +7,7 @@ use domain::framework::Engine;
 use load::sglang::{self, Files, Order, Tool, ToolError, ToolFailureKind};
 
 use super::{Job, Raw, Yield};
-use crate::drive::failed;
+use crate::drive::{failed, failed_hinted};
 
 /// Where the tool's raw output goes while it runs.
 pub(super) fn raw_file(folder: &Path) -> PathBuf {
@@ -39,10 +39,7 @@ pub(super) async fn make(job: &Job<'_>, tool: &Tool) -> Result<Yield, StepFailur
     };
     let stop = job.stop.clone();
     let driven = sglang::drive(tool, &order, &files, job.verified, job.progress, stop).await;
-    let driven = driven.map_err(|error| {
-        let hint = error.hint();
-        StepFailure { hint, ..failed(class(&error), error) }
-    })?;
+    let driven = driven.map_err(|error| failed_hinted(class(&error), error))?;
     Ok(Yield {
         engine: Engine::Sglang,
         version: tool.version.to_string(),

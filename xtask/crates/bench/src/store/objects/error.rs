@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use domain::hint::Hinted;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use super::url::{NotAStore, Service, StoreUrl};
@@ -121,9 +122,10 @@ impl StoreError {
             Self::Failed { .. } | Self::Damaged { .. } | Self::Taken { .. } => false,
         }
     }
+}
 
-    /// What to do, where it is sure.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for StoreError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NotAStore(_) | Self::Taken { .. } => None,
             Self::ReadOnly { why: ReadOnly::Asked, .. } => Some("leave the flag out".to_owned()),
