@@ -6,8 +6,9 @@ use domain::accounting::{Accounting, FewSamples, FromDue, ServerSide, Steady};
 use domain::metric::{Latency, Metric, Stat};
 use domain::request::{RequestRecord, ServerTimes};
 
-use crate::metrics::{self, NS_PER_MS, tokens_per_chunk};
+use crate::metrics::{self, tokens_per_chunk};
 use crate::samples::Samples;
+use crate::time::NS_PER_MS;
 
 /// The share of the most requests in flight that still counts as nearly all.
 const NEARLY: f64 = 0.9;

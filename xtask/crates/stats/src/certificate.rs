@@ -15,8 +15,8 @@ use domain::profile::Profile;
 use domain::request::RequestRecord;
 use domain::summary::Measurement;
 
-use crate::metrics::{NS_PER_MS, NS_PER_S};
 use crate::samples::Samples;
+use crate::time::{NS_PER_MS, NS_PER_S};
 
 /// What the server knows of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]

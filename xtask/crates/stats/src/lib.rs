@@ -18,6 +18,7 @@ pub mod summary;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+mod time;
 
 pub use compare::{Comparison, compare};
 pub use gate::key;

@@ -3,7 +3,7 @@
 
 use domain::metric::Stat;
 
-use crate::metrics::NS_PER_MS;
+use crate::time::NS_PER_MS;
 
 /// Samples in ascending order.
 ///

@@ -15,6 +15,7 @@ use domain::telemetry::{
 };
 
 use crate::samples::Samples;
+use crate::time::{US_PER_MS, US_PER_S};
 
 /// The counter moves ten times a second; in this time its steps are 1 % of the whole.
 const LEAST_WINDOW_S: f64 = 10.0;
@@ -22,9 +23,6 @@ const LEAST_WINDOW_S: f64 = 10.0;
 const LONGEST_GAP_MS: f64 = 1000.0;
 /// Counter and integral are of the same sensor; where they differ by more, one of them is wrong.
 const MOST_DIFFERENCE: f64 = 0.05;
-
-const US_PER_S: f64 = 1e6;
-const US_PER_MS: f64 = 1e3;
 
 /// A run as its sampler saw it.
 #[derive(Clone, Copy, Debug)]

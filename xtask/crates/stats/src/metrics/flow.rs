@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use domain::request::RequestRecord;
 
-use super::{NS_PER_S, Window, tokens_per_chunk};
+use super::{Window, tokens_per_chunk};
+use crate::time::NS_PER_S;
 
 /// Nanoseconds in a second, for whole seconds.
 const SECOND_NS: u64 = 1_000_000_000;

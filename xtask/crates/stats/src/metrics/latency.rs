@@ -2,8 +2,8 @@
 
 use domain::request::RequestRecord;
 
-use super::NS_PER_MS;
 use super::tokens::tokens_per_chunk;
+use crate::time::NS_PER_MS;
 
 /// From sending to the end of the answer.
 pub fn e2e_ms(record: &RequestRecord) -> Option<f64> {

@@ -21,11 +21,7 @@ pub use latency::{e2e_ms, itl_ms, max_itl_ms, tpot_ms, ttft_ms};
 pub use tokens::tokens_per_chunk;
 
 use crate::samples::Gathered;
-
-/// Nanoseconds in a second.
-pub(crate) const NS_PER_S: f64 = 1e9;
-/// Nanoseconds in a millisecond.
-pub(crate) const NS_PER_MS: f64 = 1e6;
+use crate::time::NS_PER_S;
 
 /// Every metric that the records allow; `duration_ns` is the length of the measurement.
 ///

@@ -10,8 +10,9 @@ use domain::client::LagEffect;
 use domain::metric::{Latency, Metric, Stat};
 use domain::request::RequestRecord;
 
-use crate::metrics::{self, NS_PER_MS};
+use crate::metrics;
 use crate::samples::Gathered;
+use crate::time::NS_PER_MS;
 
 /// The statistics that are judged: those that say how fast a server is.
 const JUDGED: [Stat; 5] = [Stat::Mean, Stat::Median, Stat::P90, Stat::P95, Stat::P99];

@@ -4,8 +4,8 @@ use domain::client::{ClientLag, ClockSource, ReadLag};
 use domain::request::{Chunk, RequestRecord};
 
 use super::Observation;
-use crate::metrics::NS_PER_MS;
 use crate::samples::{Gathered, Samples};
+use crate::time::NS_PER_MS;
 
 /// How late requests were sent, over all that were, and what the generator cost; absent unless
 /// both are known.
