@@ -4,6 +4,7 @@
 //! a pass by silence.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::Contract;
 use crate::framework::Framework;
 use crate::names::names;
+use crate::units::Memory;
 
 /// One value read from a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -195,6 +197,26 @@ pub struct GpuProcess {
     pub used_bytes: Option<u64>,
     /// Whether servegate started it.
     pub ours: bool,
+}
+
+/// This much of a command line tells whose process it is.
+const COMMAND_CHARS: usize = 80;
+
+impl fmt::Display for GpuProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.pid)?;
+        match self.command.as_deref() {
+            Some(line) => match line.char_indices().nth(COMMAND_CHARS) {
+                Some((at, _)) => write!(f, "`{}…`", &line[..at])?,
+                None => write!(f, "`{line}`")?,
+            },
+            None => f.write_str("(not visible from here)")?,
+        }
+        match self.used_bytes {
+            Some(bytes) => write!(f, " with {} MiB", Memory::from_bytes(bytes).mib()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The host.

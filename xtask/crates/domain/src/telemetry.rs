@@ -101,8 +101,7 @@ impl Quantities {
     /// What has a value of its own at each moment, without what counts up.
     #[must_use]
     pub fn gauges(self) -> Self {
-        let Self { energy_mj, throttled_us, pcie_replays, .. } = Self::NONE;
-        Self { energy_mj, throttled_us, pcie_replays, ..self }
+        Self { energy_mj: absent(), throttled_us: absent(), pcie_replays: absent(), ..self }
     }
 
     /// A card that tells nothing.

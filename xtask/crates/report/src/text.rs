@@ -14,7 +14,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// On one line of at most `longest` characters.
-pub fn one_line(text: &str, longest: usize) -> String {
+pub(crate) fn one_line(text: &str, longest: usize) -> String {
     let printable = printable(text);
     let words: Vec<&str> = printable.split_whitespace().collect();
     shortened(&words.join(" "), longest)

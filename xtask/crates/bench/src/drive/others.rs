@@ -1,30 +1,16 @@
 //! Who else holds memory of the GPUs: to be told from what a server of ours holds.
 
 use domain::facts::{GpuProcess, HealthFacts};
-use report::text::one_line;
 
 use crate::session::Session;
 
 /// So many other users of the GPUs are named.
 const NAMED: usize = 3;
 
-/// Longest command of one of them, in characters.
-const LONGEST_COMMAND: usize = 80;
-
 /// Processes of others that hold memory of the GPUs now, as people read them.
 pub(super) fn named(session: &Session) -> Vec<String> {
     let Ok(facts) = session.gather(&[]) else { return Vec::new() };
-    let shown = |process: &GpuProcess| {
-        let command = process.command.as_deref().unwrap_or("not visible from here");
-        let command = one_line(command, LONGEST_COMMAND);
-        match process.used_bytes {
-            Some(bytes) => {
-                format!("process {} (`{command}`) with {} MiB", process.pid, bytes >> 20)
-            }
-            None => format!("process {} (`{command}`)", process.pid),
-        }
-    };
-    others(session, &facts).take(NAMED).map(shown).collect()
+    others(session, &facts).take(NAMED).map(|process| format!("process {process}")).collect()
 }
 
 /// What they hold together, in MiB, as far as the driver tells.

@@ -74,11 +74,11 @@ fn explain(
     let failure = failed_hinted(FailureClass::Server, refused);
     let Some(server) = &live.server else { return Ok(failure) };
     let strangers = others::named(session);
-    let cause =
-        server.log_cause().map(|cause| match strangers.is_empty() || !cause.is_of_memory() {
-            true => cause,
-            false => cause.blamed_on_others(),
-        });
+    let others_did_it = |cause: &LogCause| cause.is_of_memory() && !strangers.is_empty();
+    let cause = server.log_cause().map(|cause| match others_did_it(&cause) {
+        true => cause.blamed_on_others(),
+        false => cause,
+    });
     if let Some(cause) = &cause {
         let noted = session.recorder.note(cause.anomaly());
         noted.map_err(|failure| unrecorded(&failure))?;
@@ -90,8 +90,7 @@ fn explain(
         }
         ui.line(&format!("  the whole log: {log}"));
     });
-    let to_blame = |cause: &LogCause| cause.is_of_memory() && !strangers.is_empty();
-    let advice = cause.map(|cause| match to_blame(&cause) {
+    let advice = cause.map(|cause| match others_did_it(&cause) {
         true => format!("end {}, or lower `memory_share`", strangers.join(" and ")),
         false => cause.advice().to_owned(),
     });

@@ -17,9 +17,6 @@ use super::tally::{Answer, Tally};
 /// More processes than this say nothing that the first ones do not.
 const PROCESSES_NAMED: usize = 4;
 
-/// This much of a command line tells whose process it is.
-const COMMAND_CHARS: usize = 80;
-
 /// Does every check of this GPU, which is one of `facts`, that the skill asks for.
 pub(super) fn judge(gpu: &GpuFacts, facts: &HealthFacts, checks: &Checks, tally: &mut Tally) {
     /// Hands a check's limits and the facts to its judgement, under the key of the field.
@@ -132,8 +129,7 @@ fn foreign_processes(gpu: &GpuFacts, limit: &ForeignProcesses) -> Answer {
         if foreign.is_empty() {
             return Answer::Pass("no process that servegate did not start".to_owned());
         }
-        let named: Vec<_> =
-            foreign.iter().take(PROCESSES_NAMED).map(|process| describe(process)).collect();
+        let named: Vec<_> = foreign.iter().take(PROCESSES_NAMED).map(ToString::to_string).collect();
         let more = match foreign.len() - named.len() {
             0 => String::new(),
             more => format!(" and {more} more"),
@@ -147,24 +143,6 @@ fn is_allowed(process: &GpuProcess, allowed: &[String]) -> bool {
     let program = process.command.as_deref().and_then(|line| line.split_whitespace().next());
     let name = program.and_then(|path| path.rsplit('/').next());
     name.is_some_and(|name| allowed.iter().any(|allowed| allowed == name))
-}
-
-fn describe(process: &GpuProcess) -> String {
-    let command = match process.command.as_deref() {
-        Some(line) => format!("`{}`", cut(line)),
-        None => "(not visible from here)".to_owned(),
-    };
-    match process.used_bytes {
-        Some(bytes) => format!("{} {command} with {} MiB", process.pid, mib(bytes)),
-        None => format!("{} {command}", process.pid),
-    }
-}
-
-fn cut(line: &str) -> String {
-    match line.char_indices().nth(COMMAND_CHARS) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line.to_owned(),
-    }
 }
 
 fn ghost_vram(gpu: &GpuFacts, host: &HostFacts, limit: &MemoryAtMost) -> Answer {
@@ -203,7 +181,7 @@ fn ghost_vram(gpu: &GpuFacts, host: &HostFacts, limit: &MemoryAtMost) -> Answer 
 fn suspects(gpu: &GpuFacts, host: &HostFacts) -> String {
     let mut text = String::new();
     if let Some(openers) = gpu.openers.known().filter(|openers| !openers.is_empty()) {
-        let named = openers.iter().take(PROCESSES_NAMED).map(describe);
+        let named = openers.iter().take(PROCESSES_NAMED).map(ToString::to_string);
         let named: Vec<_> = named.collect();
         text.push_str(&format!("; the card is open in {}", named.join(", ")));
     }
